@@ -1,0 +1,36 @@
+/* Claiming a host slot (Fischer's timed exclusion): protocol, section 4. */
+#ifndef DPX_PROTOCOL_CLAIM_H
+#define DPX_PROTOCOL_CLAIM_H
+
+#include "peers.h"
+
+typedef struct dpx_claim dpx_claim;
+
+#define DPX_ANY_SLOT UINT32_MAX
+
+size_t dpx_claim_memory(const dpx_geometry *geometry);
+
+/* world: self, lifetime_end and finished are set by a claim that is done.  me: host, boot,
+ * process, names, versions, times; its who and state are the claim's to fill. */
+dpx_claim *dpx_claim_place(void *memory, dpx_world *world);
+
+/* only: DPX_ANY_SLOT, or the one slot to claim (dead and drained, or free).  nonces come
+ * from the caller: fresh and random for every begin; later attempts derive from it.
+ * reclaim: claim, then leave at once (cleaning up a dead and drained slot).
+ * wait_until: with no free slot, how long to watch for one (a dead host of this machine). */
+void dpx_claim_begin(dpx_claim *claim, const dpx_slot_record *me, const dpx_uuid *nonce, uint32_t only,
+                     bool reclaim, uint64_t wait_until, uint64_t now);
+
+dpx_request *dpx_claim_step(dpx_claim *claim, uint64_t now);
+void dpx_claim_complete(dpx_claim *claim, dpx_request *request, uint64_t now);
+uint64_t dpx_claim_wake(const dpx_claim *claim);
+dpx_verdict dpx_claim_verdict(const dpx_claim *claim);
+const dpx_cause *dpx_claim_cause(const dpx_claim *claim);
+bool dpx_claim_quiet(const dpx_claim *claim);
+
+/* When done: the active record as written, and the notices carried on from the slot's
+ * earlier life (max_hosts entries, inside the claim's memory). */
+const dpx_slot_record *dpx_claim_record(const dpx_claim *claim);
+const uint32_t *dpx_claim_notices(const dpx_claim *claim);
+
+#endif

@@ -1,0 +1,59 @@
+/* The heartbeat: own record, then everybody's; verdicts about oneself and others.
+ * Protocol, sections 4 and 5.  Same driver duties as round.h; the gate (lifetime) applies
+ * to its writes too. */
+#ifndef DPX_PROTOCOL_HEART_H
+#define DPX_PROTOCOL_HEART_H
+
+#include "peers.h"
+
+typedef enum dpx_end {
+    DPX_ALIVE = 0,
+    DPX_END_LIFETIME,   /* storage unreachable for S, or this process was stopped */
+    DPX_END_REPLACED,   /* the own slot shows a higher generation, or is free, or has another nonce */
+    DPX_END_NOTICE,     /* a death notice about this incarnation was found */
+    DPX_END_OWN_BLOCK,  /* a block of a newer incarnation of this slot was found in a lease area */
+    DPX_END_LEFT,       /* left in good order */
+} dpx_end;
+
+const char *dpx_end_text(dpx_end end);
+
+typedef struct dpx_heart dpx_heart;
+
+size_t dpx_heart_memory(const dpx_geometry *geometry);
+
+/* From a finished claim: its record and notices.  period: S / 8. */
+dpx_heart *dpx_heart_place(void *memory, dpx_world *world, const dpx_slot_record *record,
+                           const uint32_t *notices, uint64_t now);
+
+dpx_request *dpx_heart_step(dpx_heart *heart, uint64_t now);
+void dpx_heart_complete(dpx_heart *heart, dpx_request *request, uint64_t now);
+uint64_t dpx_heart_wake(const dpx_heart *heart);
+bool dpx_heart_quiet(const dpx_heart *heart);
+
+/* Beat as soon as possible instead of at the next period (someone waits for a verdict). */
+void dpx_heart_hurry(dpx_heart *heart);
+
+/* An administrator's or a fence's word: the slot's generation is dead by order; the notice
+ * about it carries the fenced bit, so that it also counts as drained. */
+void dpx_heart_retire(dpx_heart *heart, uint32_t slot, uint64_t generation);
+/* … and whether that notice is durable and the slot was re-read unmoved since. */
+bool dpx_heart_retired(const dpx_heart *heart, uint32_t slot, uint64_t generation);
+
+/* The driver promises: nothing is held and no lease write is in flight.  Writes `free`
+ * once the heart's own writes have returned; ends with DPX_END_LEFT. */
+void dpx_heart_leave(dpx_heart *heart);
+
+dpx_end dpx_heart_end(const dpx_heart *heart);
+
+typedef struct dpx_heart_numbers {
+    uint64_t beats;          /* completed */
+    uint64_t missed;         /* begun and not completed in time, or failed */
+    uint64_t last_issue;     /* of the last one that completed */
+    uint64_t last_duration;  /* ns, from issue to completion */
+    uint64_t worst_duration;
+    uint32_t notices;        /* written about others and still carried */
+    uint64_t counter;        /* as last written */
+} dpx_heart_numbers;
+dpx_heart_numbers dpx_heart_count(const dpx_heart *heart);
+
+#endif

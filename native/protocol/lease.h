@@ -1,0 +1,38 @@
+/* What this incarnation knows of one lease between rounds. */
+#ifndef DPX_PROTOCOL_LEASE_H
+#define DPX_PROTOCOL_LEASE_H
+
+#include "world.h"
+
+typedef struct dpx_lease {
+    uint8_t name_length;
+    char name[DPX_LEASE_NAME_MAX + 1];
+
+    bool located;      /* area and header are known */
+    dpx_header header; /* as last read on a majority (area in it) */
+
+    bool known;        /* the own block was read (or written) by this incarnation */
+    uint64_t sequence; /* of the last write issued, or carried on */
+    uint64_t ballot;
+    uint64_t hold;     /* what is really held (0 or token); an attempt lives in its round */
+    uint64_t token;    /* of what is held: hold, or the larger last_exclusive seen (shared) */
+    enum dpx_mode mode;
+    uint64_t last_exclusive;
+    uint64_t directory_token;
+    uint64_t change_token; /* while this incarnation changes this area's header */
+    uint32_t target;
+    uint64_t held_since;
+    uint8_t label_length;
+    char label[65];
+    uint64_t done[DPX_MAX_DISKS];   /* sequence of the last completed write, per disk; 0: none */
+    bool in_flight[DPX_MAX_DISKS];  /* a write has not returned: the copy there is suspect */
+
+    bool cached;         /* the last read was complete, and is what the next two fields say */
+    uint64_t top_ballot; /* highest ballot, hold or first_ballot of the area */
+    dpx_flag flag;       /* a flag that was in the way, hold = 0: none */
+} dpx_lease;
+
+/* Forgets everything; name: checked by the caller (dpx_name_valid). */
+void dpx_lease_reset(dpx_lease *lease, const char *name, size_t name_length);
+
+#endif

@@ -1,0 +1,73 @@
+/* Who is dead, and what is drained: protocol, section 5. */
+#ifndef DPX_PROTOCOL_PEERS_H
+#define DPX_PROTOCOL_PEERS_H
+
+#include "world.h"
+
+/* Why a dead incarnation's writes cannot come any more. */
+typedef enum dpx_drain {
+    DPX_NOT_DRAINED = 0,
+    DPX_DRAINED_FENCED,   /* a notice carries the fenced / retired bit, or a fence said so here */
+    DPX_DRAINED_REBOOTED, /* its machine lives on under another boot UUID */
+    DPX_DRAINED_EXITED,   /* same machine and boot: its process is gone, and its I/O with it */
+} dpx_drain;
+
+/* One slot as this host has watched it. */
+typedef struct dpx_peer {
+    bool seen;              /* some sound record was read */
+    bool damaged;           /* the last reads showed only damaged copies */
+    dpx_slot_record record; /* the newest sound record */
+    uint64_t still_from;    /* completion of the first read that showed (generation, counter) as it is */
+    uint64_t still_to;      /* issue of the latest read that showed it unmoved */
+    uint64_t moved_at;      /* when its counter was last seen to grow (0: never yet) */
+    bool dead_known;        /* incarnations of this slot up to dead_generation are dead … */
+    uint64_t dead_generation;
+    uint64_t wanted_generation; /* ≠ 0: somebody here needs to know whether this generation is dead */
+    dpx_drain drain;        /* of generation drain_generation */
+    uint64_t drain_generation;
+} dpx_peer;
+
+struct dpx_peers {
+    const dpx_geometry *geometry;
+    dpx_uuid host; /* this machine, this boot */
+    dpx_uuid boot;
+    dpx_peer slots[]; /* max_hosts */
+};
+
+size_t dpx_peers_memory(const dpx_geometry *geometry);
+dpx_peers *dpx_peers_place(void *memory, const dpx_geometry *geometry, const dpx_uuid *host, const dpx_uuid *boot);
+
+/* The newest record of a slot among copies: by (generation, sequence), but within one
+ * generation active or free outrank claiming. */
+bool dpx_record_newer(const dpx_slot_record *candidate, const dpx_slot_record *than);
+
+/* A read of one slot's record, merged over a majority of disks (record NULL: all copies
+ * damaged).  issued: the earliest issue, completed: the latest completion of those reads. */
+void dpx_peers_observe(dpx_peers *peers, uint32_t slot, const dpx_slot_record *record, uint64_t issued,
+                       uint64_t completed);
+
+/* True only when it is certain. */
+bool dpx_peers_dead(const dpx_peers *peers, const dpx_incarnation *who);
+
+/* Unmoved for T_dead (of the owner's times): a notice may be written. */
+bool dpx_peers_silent(const dpx_peers *peers, uint32_t slot);
+
+/* Someone needs to know whether this incarnation is dead: the heart writes a notice about
+ * it once it is silent. */
+void dpx_peers_want(dpx_peers *peers, const dpx_incarnation *who);
+/* … by slot: the newest generation seen there (slots wanted for reclaiming). */
+void dpx_peers_want_slot(dpx_peers *peers, uint32_t slot);
+
+/* All incarnations of the slot up to this generation are dead: by notice and re-read, or by a fence. */
+void dpx_peers_bury(dpx_peers *peers, uint32_t slot, uint64_t generation);
+
+/* Facts from outside: a fence, /proc, a notice with the fenced bit. */
+void dpx_peers_drained(dpx_peers *peers, uint32_t slot, uint64_t generation, dpx_drain why);
+
+/* Dead and drained, for the newest generation of the slot.  Includes the reboot rule. */
+dpx_drain dpx_peers_drain(const dpx_peers *peers, uint32_t slot);
+
+/* Time left, ns, until the slot's incarnation counts as silent; 0: it does already. */
+uint64_t dpx_peers_until_silent(const dpx_peers *peers, uint32_t slot, uint64_t now);
+
+#endif
