@@ -14,6 +14,12 @@
 
 typedef struct dpx_host dpx_host;
 
+/* Asked about every 100 ms by the calling thread while it waits in a function below (join,
+ * acquire, release, leave, retire, resolve, …), without any lock held.  True: the call ends
+ * as if its time had run out (DPX_E_TIMEOUT; an acquire has taken nothing, its round is
+ * voided).  So signals reach a caller that waits for ever.  NULL: never. */
+typedef bool dpx_impatient(void *context);
+
 typedef struct dpx_join_options {
     char host_name[DPX_HOST_NAME_MAX + 1];
     uint32_t slot;          /* DPX_ANY_SLOT, or one slot (repair) */
@@ -21,6 +27,8 @@ typedef struct dpx_join_options {
     dpx_uuid machine;       /* host UUID */
     dpx_uuid boot;
     uint32_t software;
+    dpx_impatient *impatient; /* for every wait of this host, the join included */
+    void *context;            /* given to it */
 } dpx_join_options;
 
 /* timeout: ns; how long to keep trying (collisions, a full lockspace whose slots become
