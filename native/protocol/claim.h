@@ -27,6 +27,9 @@ uint64_t dpx_claim_wake(const dpx_claim *claim);
 dpx_verdict dpx_claim_verdict(const dpx_claim *claim);
 const dpx_cause *dpx_claim_cause(const dpx_claim *claim);
 bool dpx_claim_quiet(const dpx_claim *claim);
+/* A request is still out on this disk: the slot's block there is suspect, so the heart must
+ * be told (dpx_heart_suspect) until it returns. */
+bool dpx_claim_busy(const dpx_claim *claim, uint32_t disk);
 
 /* When done: the active record as written, and the notices carried on from the slot's
  * earlier life (max_hosts entries, inside the claim's memory). */

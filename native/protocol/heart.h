@@ -30,6 +30,10 @@ void dpx_heart_complete(dpx_heart *heart, dpx_request *request, uint64_t now);
 uint64_t dpx_heart_wake(const dpx_heart *heart);
 bool dpx_heart_quiet(const dpx_heart *heart);
 
+/* The claim's own write on this disk has not returned yet (true), or now has (false):
+ * never two writes of one block in flight. */
+void dpx_heart_suspect(dpx_heart *heart, uint32_t disk, bool in_flight);
+
 /* Beat as soon as possible instead of at the next period (someone waits for a verdict). */
 void dpx_heart_hurry(dpx_heart *heart);
 

@@ -1,0 +1,465 @@
+/* Phases of an attempt: read the table (from t0) → read the notices, if there are any →
+ * write "claiming" → wait 1.5 T_claim → read it back → write "active" (→ write "free" when
+ * reclaiming).  A failed attempt writes nothing more: its record dies like any other. */
+#include "claim_state.h"
+
+#include <string.h>
+
+#define ATTEMPTS 16u
+
+static size_t aligned(size_t bytes)
+{
+    return (bytes + 4095u) & ~(size_t)4095u;
+}
+
+static uint32_t notice_reads(const dpx_geometry *geometry)
+{
+    return geometry->max_hosts + geometry->notice_blocks;
+}
+
+static size_t channel_memory(const dpx_geometry *geometry)
+{
+    return aligned(geometry->block_size) + aligned((size_t)geometry->max_hosts * geometry->block_size) +
+           aligned((size_t)notice_reads(geometry) * geometry->block_size);
+}
+
+size_t dpx_claim_memory(const dpx_geometry *geometry)
+{
+    return geometry->disks * channel_memory(geometry) + sizeof(dpx_claim) +
+           geometry->max_hosts * sizeof(uint32_t) +
+           (size_t)geometry->disks * notice_reads(geometry) * sizeof(dpx_extent);
+}
+
+dpx_claim *dpx_claim_place(void *memory, dpx_world *world)
+{
+    const dpx_geometry *geometry = world->geometry;
+    uint8_t *at = memory;
+    memset(memory, 0, dpx_claim_memory(geometry));
+    dpx_claim *claim = (dpx_claim *)(void *)(at + geometry->disks * channel_memory(geometry));
+    dpx_extent *extents = (dpx_extent *)(void *)(claim + 1);
+    for (uint32_t d = 0; d < geometry->disks; d++) {
+        struct claim_channel *channel = &claim->channels[d];
+        channel->block = at;
+        channel->table = channel->block + aligned(geometry->block_size);
+        channel->notices = channel->table + aligned((size_t)geometry->max_hosts * geometry->block_size);
+        channel->reads = extents;
+        extents += notice_reads(geometry);
+        at += channel_memory(geometry);
+    }
+    claim->carried = (uint32_t *)(void *)extents;
+    claim->world = world;
+    claim->verdict = DPX_RUNNING;
+    claim->phase = PHASE_END;
+    return claim;
+}
+
+static void enter(dpx_claim *claim, enum claim_phase phase)
+{
+    claim->phase = phase;
+    claim->wake = DPX_NEVER;
+    for (uint32_t d = 0; d < claim->world->geometry->disks; d++)
+        claim->channels[d].sent = claim->channels[d].good = false;
+}
+
+static void start_table(dpx_claim *claim, uint64_t now)
+{
+    claim->t0 = now; /* noted before the read is issued */
+    claim->majority_at = 0;
+    claim->phase_limit = now + dpx_io_limit(claim->world->geometry);
+    enter(claim, PHASE_TABLE);
+    claim->wake = claim->phase_limit;
+}
+
+void dpx_claim_begin(dpx_claim *claim, const dpx_slot_record *me, const dpx_uuid *nonce, uint32_t only,
+                     bool reclaim, uint64_t wait_until, uint64_t now)
+{
+    claim->record = *me;
+    claim->nonce = *nonce;
+    claim->only = only;
+    claim->reclaim = reclaim;
+    claim->wait_until = wait_until;
+    claim->verdict = DPX_RUNNING;
+    claim->attempt = 0;
+    claim->world->finished = false;
+    memset(&claim->cause, 0, sizeof claim->cause);
+    start_table(claim, now);
+}
+
+static void finish(dpx_claim *claim, dpx_verdict verdict)
+{
+    claim->verdict = verdict;
+    claim->phase = PHASE_END;
+    claim->wake = DPX_NEVER;
+}
+
+static bool all_returned(const dpx_claim *claim)
+{
+    for (uint32_t d = 0; d < claim->world->geometry->disks; d++)
+        if (claim->channels[d].request.outstanding)
+            return false;
+    return true;
+}
+
+static uint32_t good_count(const dpx_claim *claim)
+{
+    uint32_t good = 0;
+    for (uint32_t d = 0; d < claim->world->geometry->disks; d++)
+        good += claim->channels[d].good;
+    return good;
+}
+
+/* All disks that take part in this phase have answered. */
+static bool phase_over(const dpx_claim *claim)
+{
+    for (uint32_t d = 0; d < claim->world->geometry->disks; d++) {
+        const struct claim_channel *channel = &claim->channels[d];
+        bool takes_part = claim->phase == PHASE_TABLE || claim->phase == PHASE_ACTIVE ||
+                          claim->phase == PHASE_FREE || channel->counts;
+        if (takes_part && (!channel->sent || channel->request.outstanding))
+            return false;
+    }
+    return true;
+}
+
+/* The attempt is void.  Nothing is written about it; another one starts when its I/O has returned. */
+static void fail_attempt(dpx_claim *claim)
+{
+    claim->attempt++;
+    claim->world->lifetime_end = 0; /* nothing of this attempt may still be issued */
+    enter(claim, PHASE_DRAIN);
+}
+
+static void note_error(dpx_claim *claim, const dpx_request *request)
+{
+    claim->cause.error = request->error;
+    claim->cause.disk = request->disk;
+}
+
+/* ---- the steps of an attempt ---- */
+
+static void derive_nonce(dpx_claim *claim)
+{
+    dpx_uuid nonce = claim->nonce;
+    for (uint32_t i = 0; i < 4; i++) /* attempts of one claim differ */
+        nonce.bytes[i] ^= (uint8_t)(claim->attempt >> (8 * i));
+    claim->record.who.nonce = nonce;
+}
+
+static void start_write(dpx_claim *claim)
+{
+    uint64_t shown = claim->world->peers->slots[claim->record.who.slot].record.who.generation;
+    dpx_slot_record *record = &claim->record;
+    record->who.generation = (shown > claim->noticed ? shown : claim->noticed) + 1;
+    derive_nonce(claim);
+    record->state = DPX_SLOT_CLAIMING;
+    record->sequence = 1;
+    record->counter = 1;
+    record->notices = 0;
+    for (uint32_t slot = 0; slot < claim->world->geometry->max_hosts; slot++)
+        record->notices += claim->carried[slot] != 0;
+    claim->written_at = 0;
+    claim->world->lifetime_end = claim->t0 + claim->world->geometry->claim_time;
+    enter(claim, PHASE_WRITE);
+    claim->wake = claim->world->lifetime_end;
+}
+
+/* The notices of the slot's earlier life are carried on: their number too, until the heart counts them. */
+static void choose(dpx_claim *claim, uint64_t now)
+{
+    const dpx_geometry *geometry = claim->world->geometry;
+    dpx_claim_observe(claim);
+    uint32_t slot = dpx_claim_choose_slot(claim);
+    if (slot == DPX_ANY_SLOT) {
+        if (now >= claim->wait_until) {
+            finish(claim, DPX_FULL);
+            return;
+        }
+        enter(claim, PHASE_WATCH);
+        claim->wake = now + geometry->outage_tolerance / 8;
+        return;
+    }
+    claim->record.who.slot = slot;
+    claim->record.notices = claim->world->peers->slots[slot].record.notices;
+    claim->noticed = 0;
+    claim->carried_generation = claim->carried_sequence = 0;
+    memset(claim->carried, 0, geometry->max_hosts * sizeof *claim->carried);
+    bool any_notice = false;
+    for (uint32_t d = 0; d < geometry->disks; d++)
+        claim->channels[d].counts = dpx_claim_claimable_on(claim, d, slot);
+    for (uint32_t other = 0; other < geometry->max_hosts; other++)
+        any_notice |= claim->world->peers->slots[other].record.notices > 0;
+    if (!any_notice) {
+        start_write(claim);
+        return;
+    }
+    enter(claim, PHASE_NOTICES);
+    claim->wake = claim->t0 + geometry->claim_time;
+}
+
+static void start_active(dpx_claim *claim)
+{
+    claim->record.state = DPX_SLOT_ACTIVE;
+    claim->record.sequence++;
+    claim->record.counter++;
+    claim->world->lifetime_end = claim->t0 + claim->world->geometry->outage_tolerance;
+    enter(claim, PHASE_ACTIVE);
+    claim->wake = claim->world->lifetime_end;
+}
+
+static void advance_table(dpx_claim *claim, uint64_t now)
+{
+    const dpx_geometry *geometry = claim->world->geometry;
+    bool over = phase_over(claim) || now >= claim->phase_limit;
+    if (good_count(claim) >= dpx_majority(geometry)) {
+        /* Only disks read now can count for the claim: give the slower ones a moment. */
+        uint64_t patience = geometry->claim_time / 4;
+        if (claim->majority_at == 0)
+            claim->majority_at = now;
+        if (over || now >= claim->majority_at + patience)
+            choose(claim, now);
+        else
+            claim->wake = claim->majority_at + patience;
+    } else if (over) {
+        if (claim->cause.error == 0)
+            claim->cause.error = -110; /* ETIMEDOUT: nothing returned at all */
+        fail_attempt(claim);
+    }
+}
+
+static void advance_write(dpx_claim *claim, uint64_t now)
+{
+    const dpx_geometry *geometry = claim->world->geometry;
+    if (!phase_over(claim) && now < claim->t0 + geometry->claim_time)
+        return;
+    if (good_count(claim) < dpx_majority(geometry)) {
+        fail_attempt(claim);
+        return;
+    }
+    for (uint32_t d = 0; d < geometry->disks; d++)
+        claim->channels[d].counts = claim->channels[d].good;
+    enter(claim, PHASE_SETTLE);
+    claim->wake = claim->written_at + geometry->claim_time + geometry->claim_time / 2;
+}
+
+static void advance_active(dpx_claim *claim, uint64_t now)
+{
+    const dpx_geometry *geometry = claim->world->geometry;
+    bool majority = good_count(claim) >= dpx_majority(geometry);
+    if (dpx_world_over(claim->world, now)) {
+        claim->world->finished = false; /* the attempt's life is over, not ours */
+        fail_attempt(claim);
+    } else if (majority && claim->reclaim && claim->phase == PHASE_ACTIVE) {
+        if (!phase_over(claim))
+            return;
+        claim->record.state = DPX_SLOT_FREE;
+        claim->record.sequence++;
+        claim->record.counter++;
+        enter(claim, PHASE_FREE);
+        claim->wake = claim->world->lifetime_end;
+    } else if (majority) {
+        claim->world->self = claim->record.who;
+        finish(claim, DPX_DONE);
+    } else if (phase_over(claim)) {
+        fail_attempt(claim);
+    }
+}
+
+static void advance_drain(dpx_claim *claim, uint64_t now)
+{
+    if (!all_returned(claim))
+        return;
+    bool storage = claim->cause.error != 0;
+    if (claim->attempt >= ATTEMPTS || (storage && now >= claim->wait_until && claim->attempt >= 3)) {
+        finish(claim, storage ? DPX_STORAGE : DPX_BUSY);
+        return;
+    }
+    claim->cause.error = 0;
+    enter(claim, PHASE_PAUSE);
+    claim->wake = now + dpx_random(claim->world) % (claim->world->geometry->claim_time / 4 + 1);
+}
+
+static void advance(dpx_claim *claim, uint64_t now)
+{
+    const dpx_geometry *geometry = claim->world->geometry;
+    switch (claim->phase) {
+    case PHASE_TABLE:
+        advance_table(claim, now);
+        break;
+    case PHASE_NOTICES:
+        if (phase_over(claim) && good_count(claim) >= dpx_majority(geometry))
+            start_write(claim);
+        else if (phase_over(claim) || now >= claim->t0 + geometry->claim_time)
+            fail_attempt(claim);
+        break;
+    case PHASE_WRITE:
+        advance_write(claim, now);
+        break;
+    case PHASE_SETTLE:
+        if (now >= claim->wake) {
+            enter(claim, PHASE_CHECK);
+            claim->wake = claim->t0 + geometry->outage_tolerance;
+        }
+        break;
+    case PHASE_CHECK:
+        if (good_count(claim) >= dpx_majority(geometry))
+            start_active(claim);
+        else if (phase_over(claim) || now >= claim->t0 + geometry->outage_tolerance)
+            fail_attempt(claim);
+        break;
+    case PHASE_ACTIVE:
+    case PHASE_FREE:
+        advance_active(claim, now);
+        break;
+    case PHASE_DRAIN:
+        advance_drain(claim, now);
+        break;
+    case PHASE_PAUSE:
+    case PHASE_WATCH:
+        if (now >= claim->wake)
+            start_table(claim, now);
+        break;
+    case PHASE_END:
+        break;
+    }
+}
+
+static void build(dpx_claim *claim, uint32_t disk)
+{
+    const dpx_geometry *geometry = claim->world->geometry;
+    struct claim_channel *channel = &claim->channels[disk];
+    uint64_t block = dpx_slot_block(geometry, claim->record.who.slot);
+    channel->request = (dpx_request){.disk = disk, .writes = &channel->write, .reads = channel->reads,
+                                     .outstanding = true};
+    switch (claim->phase) {
+    case PHASE_TABLE:
+        channel->reads[0] = (dpx_extent){.block = dpx_slot_block(geometry, 0), .count = geometry->max_hosts,
+                                         .data = channel->table};
+        channel->request.read_count = 1;
+        break;
+    case PHASE_NOTICES:
+        dpx_claim_notice_reads(claim, channel);
+        break;
+    case PHASE_CHECK:
+        channel->reads[0] = (dpx_extent){.block = block, .count = 1, .data = channel->block};
+        channel->request.read_count = 1;
+        break;
+    default:
+        claim->record.written_at = claim->world->wall;
+        dpx_slot_encode(channel->block, geometry, disk, &claim->record);
+        channel->write = (dpx_extent){.block = block, .count = 1, .data = channel->block};
+        channel->request.write_count = 1;
+        break;
+    }
+}
+
+static bool sends(const dpx_claim *claim, uint32_t disk)
+{
+    const struct claim_channel *channel = &claim->channels[disk];
+    if (channel->sent || channel->request.outstanding)
+        return false;
+    switch (claim->phase) {
+    case PHASE_TABLE:
+    case PHASE_ACTIVE:
+    case PHASE_FREE:
+        return true;
+    case PHASE_NOTICES:
+    case PHASE_WRITE:
+    case PHASE_CHECK:
+        return channel->counts;
+    default:
+        return false;
+    }
+}
+
+dpx_request *dpx_claim_step(dpx_claim *claim, uint64_t now)
+{
+    enum claim_phase before;
+    do { /* one phase may lead straight into the next */
+        before = claim->phase;
+        advance(claim, now);
+    } while (claim->phase != before);
+    for (uint32_t d = 0; d < claim->world->geometry->disks; d++) {
+        if (!sends(claim, d))
+            continue;
+        build(claim, d);
+        claim->channels[d].sent = true;
+        return &claim->channels[d].request;
+    }
+    return NULL;
+}
+
+/* Whether the read-back shows our own claim. */
+static bool still_ours(const dpx_claim *claim, const dpx_request *request)
+{
+    const dpx_geometry *geometry = claim->world->geometry;
+    const dpx_extent *read = &request->reads[0];
+    dpx_slot_record record;
+    if (dpx_block_check(read->data, geometry, DPX_KIND_SLOT, request->disk, read->block) != DPX_SOUND)
+        return false;
+    dpx_slot_decode(read->data, &record);
+    return dpx_incarnation_equal(&record.who, &claim->record.who) && record.state == DPX_SLOT_CLAIMING;
+}
+
+void dpx_claim_complete(dpx_claim *claim, dpx_request *request, uint64_t now)
+{
+    struct claim_channel *channel = &claim->channels[request->disk];
+    (void)now;
+    request->outstanding = false;
+    if (!channel->sent)
+        return; /* of an earlier phase: a later look at this disk starts afresh */
+    if (request->error != 0) {
+        note_error(claim, request);
+        return;
+    }
+    switch (claim->phase) {
+    case PHASE_NOTICES:
+        channel->good = dpx_claim_take_notices(claim, request);
+        break;
+    case PHASE_WRITE:
+        channel->good = request->write_completed_at <= claim->t0 + claim->world->geometry->claim_time;
+        if (channel->good && request->write_completed_at > claim->written_at)
+            claim->written_at = request->write_completed_at;
+        break;
+    case PHASE_CHECK:
+        channel->good = still_ours(claim, request);
+        break;
+    default:
+        channel->good = true;
+        break;
+    }
+}
+
+uint64_t dpx_claim_wake(const dpx_claim *claim)
+{
+    return claim->wake;
+}
+
+dpx_verdict dpx_claim_verdict(const dpx_claim *claim)
+{
+    return claim->verdict;
+}
+
+const dpx_cause *dpx_claim_cause(const dpx_claim *claim)
+{
+    return &claim->cause;
+}
+
+bool dpx_claim_quiet(const dpx_claim *claim)
+{
+    return all_returned(claim);
+}
+
+bool dpx_claim_busy(const dpx_claim *claim, uint32_t disk)
+{
+    return claim->channels[disk].request.outstanding;
+}
+
+const dpx_slot_record *dpx_claim_record(const dpx_claim *claim)
+{
+    return &claim->record;
+}
+
+const uint32_t *dpx_claim_notices(const dpx_claim *claim)
+{
+    return claim->carried;
+}

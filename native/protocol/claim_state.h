@@ -1,0 +1,66 @@
+/* The claim's state, shared by claim.c (phases) and claim_table.c (what the blocks say). */
+#ifndef DPX_PROTOCOL_CLAIM_STATE_H
+#define DPX_PROTOCOL_CLAIM_STATE_H
+
+#include "claim.h"
+
+enum claim_phase {
+    PHASE_TABLE,
+    PHASE_NOTICES,
+    PHASE_WRITE,
+    PHASE_SETTLE,
+    PHASE_CHECK,
+    PHASE_ACTIVE,
+    PHASE_FREE,
+    PHASE_DRAIN, /* a failed attempt: its I/O must return before the next one starts */
+    PHASE_PAUSE,
+    PHASE_WATCH, /* no slot: look again later */
+    PHASE_END,
+};
+
+struct claim_channel {
+    dpx_request request;
+    dpx_extent write;
+    dpx_extent *reads; /* max_hosts + notice_blocks */
+    uint8_t *block;
+    uint8_t *table;
+    uint8_t *notices;
+    bool counts;  /* this disk's table read showed the slot claimable */
+    bool sent;    /* in this phase */
+    bool good;    /* in this phase */
+};
+
+struct dpx_claim {
+    dpx_world *world;
+    dpx_slot_record record;
+    dpx_uuid nonce;
+    uint32_t only;
+    bool reclaim;
+    uint64_t wait_until;
+    enum claim_phase phase;
+    dpx_verdict verdict;
+    dpx_cause cause;
+    uint32_t attempt;
+    uint64_t t0;
+    uint64_t wake;
+    uint64_t phase_limit;
+    uint64_t majority_at; /* when the table was read on a majority; 0: not yet */
+    uint64_t written_at;  /* last completion of a counted claiming write */
+    uint32_t *carried;    /* max_hosts notice entries of the slot's earlier life */
+    uint64_t carried_generation;
+    uint64_t carried_sequence;
+    uint64_t noticed;     /* highest generation that any notice names for the slot */
+    struct claim_channel channels[DPX_MAX_DISKS];
+};
+
+/* Hands the table that was read to the peers. */
+void dpx_claim_observe(dpx_claim *claim);
+/* A slot that a majority shows claimable, free ones first; DPX_ANY_SLOT: none. */
+uint32_t dpx_claim_choose_slot(dpx_claim *claim);
+bool dpx_claim_claimable_on(const dpx_claim *claim, uint32_t disk, uint32_t slot);
+/* Reads of every notice block that may speak of the slot, and of the slot's own. */
+void dpx_claim_notice_reads(dpx_claim *claim, struct claim_channel *channel);
+/* False: some block is damaged, so this disk cannot say what notices there are. */
+bool dpx_claim_take_notices(dpx_claim *claim, const dpx_request *request);
+
+#endif

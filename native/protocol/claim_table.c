@@ -1,0 +1,189 @@
+/* What the slot table and the notices say to a claimer. */
+#include "claim_state.h"
+
+/* ---- the table ---- */
+
+static const uint8_t *table_block(const dpx_claim *claim, uint32_t disk, uint32_t slot)
+{
+    return claim->channels[disk].table + (size_t)slot * claim->world->geometry->block_size;
+}
+
+static bool table_sound(const dpx_claim *claim, uint32_t disk, uint32_t slot)
+{
+    const dpx_geometry *geometry = claim->world->geometry;
+    return dpx_block_check(table_block(claim, disk, slot), geometry, DPX_KIND_SLOT, disk,
+                           dpx_slot_block(geometry, slot)) == DPX_SOUND;
+}
+
+/* The newest record of a slot over the disks that answered; false: none is sound. */
+static bool merged_record(const dpx_claim *claim, uint32_t slot, dpx_slot_record *newest)
+{
+    bool any = false;
+    for (uint32_t d = 0; d < claim->world->geometry->disks; d++) {
+        dpx_slot_record record;
+        if (!claim->channels[d].good || !table_sound(claim, d, slot))
+            continue;
+        dpx_slot_decode(table_block(claim, d, slot), &record);
+        if (!any || dpx_record_newer(&record, newest))
+            *newest = record;
+        any = true;
+    }
+    return any;
+}
+
+void dpx_claim_observe(dpx_claim *claim)
+{
+    const dpx_geometry *geometry = claim->world->geometry;
+    uint64_t issued = DPX_NEVER;
+    uint64_t completed = 0;
+    for (uint32_t d = 0; d < geometry->disks; d++) {
+        const dpx_request *request = &claim->channels[d].request;
+        if (!claim->channels[d].good)
+            continue;
+        if (request->read_issued_at < issued)
+            issued = request->read_issued_at;
+        if (request->read_completed_at > completed)
+            completed = request->read_completed_at;
+    }
+    for (uint32_t slot = 0; slot < geometry->max_hosts; slot++) {
+        dpx_slot_record record;
+        bool sound = merged_record(claim, slot, &record);
+        dpx_peers_observe(claim->world->peers, slot, sound ? &record : NULL, issued, completed);
+    }
+}
+
+/* A joiner has no slot to write notices in; it may take a slot of its own machine's
+ * earlier boot that stayed unmoved for T_dead without one (protocol, section 5). */
+static bool own_earlier_boot(const dpx_claim *claim, uint32_t slot)
+{
+    static const dpx_uuid none;
+    const dpx_peers *peers = claim->world->peers;
+    const dpx_peer *peer = &peers->slots[slot];
+    return peer->seen && !peer->damaged && peer->record.state != DPX_SLOT_FREE &&
+           !dpx_uuid_equal(&peer->record.host, &none) && !dpx_uuid_equal(&peer->record.boot, &none) &&
+           dpx_uuid_equal(&peer->record.host, &peers->host) &&
+           !dpx_uuid_equal(&peer->record.boot, &peers->boot);
+}
+
+enum rank { RANK_NO = 0, RANK_DEAD = 1, RANK_FREE = 2 };
+
+static enum rank slot_rank(const dpx_claim *claim, uint32_t slot)
+{
+    const dpx_peers *peers = claim->world->peers;
+    const dpx_peer *peer = &peers->slots[slot];
+    if (!peer->seen || peer->damaged)
+        return RANK_NO;
+    if (peer->record.state == DPX_SLOT_FREE)
+        return RANK_FREE;
+    if (dpx_peers_drain(peers, slot) != DPX_NOT_DRAINED)
+        return RANK_DEAD;
+    return own_earlier_boot(claim, slot) && dpx_peers_silent(peers, slot) ? RANK_DEAD : RANK_NO;
+}
+
+/* On one disk: its own copy must show what makes the slot claimable, an older copy of it at most. */
+bool dpx_claim_claimable_on(const dpx_claim *claim, uint32_t disk, uint32_t slot)
+{
+    dpx_slot_record record;
+    if (!claim->channels[disk].good || !table_sound(claim, disk, slot))
+        return false;
+    dpx_slot_decode(table_block(claim, disk, slot), &record);
+    if (slot_rank(claim, slot) == RANK_FREE)
+        return record.state == DPX_SLOT_FREE;
+    return record.who.generation <= claim->world->peers->slots[slot].record.who.generation;
+}
+
+static uint32_t claimable_disks(const dpx_claim *claim, uint32_t slot)
+{
+    uint32_t disks = 0;
+    for (uint32_t d = 0; d < claim->world->geometry->disks; d++)
+        disks += dpx_claim_claimable_on(claim, d, slot);
+    return disks;
+}
+
+uint32_t dpx_claim_choose_slot(dpx_claim *claim)
+{
+    const dpx_geometry *geometry = claim->world->geometry;
+    uint32_t best = DPX_ANY_SLOT;
+    enum rank best_rank = RANK_NO;
+    uint32_t start = (uint32_t)(dpx_random(claim->world) % geometry->max_hosts);
+    for (uint32_t i = 0; i < geometry->max_hosts; i++) {
+        uint32_t slot = (start + i) % geometry->max_hosts;
+        if (claim->only != DPX_ANY_SLOT && slot != claim->only)
+            continue;
+        enum rank rank = slot_rank(claim, slot);
+        if (rank > best_rank && claimable_disks(claim, slot) >= dpx_majority(geometry)) {
+            best = slot;
+            best_rank = rank;
+        }
+    }
+    return best;
+}
+
+/* ---- notices ---- */
+
+/* The 31 bits of a notice, read as the generation nearest to what the record shows. */
+static uint64_t full_generation(uint32_t entry, uint64_t near)
+{
+    uint64_t span = (uint64_t)DPX_NOTICE_GENERATION + 1;
+    uint64_t full = near - near % span + (entry & DPX_NOTICE_GENERATION);
+    if (full + span / 2 < near)
+        full += span;
+    else if (full > near + span / 2 && full >= span)
+        full -= span;
+    return full;
+}
+
+void dpx_claim_notice_reads(dpx_claim *claim, struct claim_channel *channel)
+{
+    const dpx_geometry *geometry = claim->world->geometry;
+    uint32_t slot = claim->record.who.slot;
+    uint32_t count = 0;
+    uint8_t *at = channel->notices;
+    for (uint32_t writer = 0; writer < geometry->max_hosts; writer++) {
+        if (writer == slot || claim->world->peers->slots[writer].record.notices == 0)
+            continue;
+        uint64_t block = dpx_notice_block(geometry, writer, slot / geometry->notice_entries);
+        channel->reads[count++] = (dpx_extent){.block = block, .count = 1, .data = at};
+        at += geometry->block_size;
+    }
+    for (uint32_t part = 0; part < geometry->notice_blocks; part++) {
+        uint64_t block = dpx_notice_block(geometry, slot, part);
+        channel->reads[count++] = (dpx_extent){.block = block, .count = 1, .data = at};
+        at += geometry->block_size;
+    }
+    channel->request.read_count = count;
+}
+
+static void carry_entries(dpx_claim *claim, const dpx_place *place, const uint8_t *data)
+{
+    const dpx_geometry *geometry = claim->world->geometry;
+    uint32_t entries[DPX_BLOCK_MAX / 4];
+    uint64_t generation, sequence;
+    dpx_notice_decode(data, geometry, &generation, &sequence, entries);
+    uint32_t first = place->part * geometry->notice_entries;
+    for (uint32_t i = 0; i < geometry->notice_entries && first + i < geometry->max_hosts; i++)
+        if (place->slot == claim->record.who.slot && entries[i] != 0)
+            claim->carried[first + i] = entries[i];
+    uint32_t mine = claim->record.who.slot;
+    if (mine < first || mine >= first + geometry->notice_entries || entries[mine - first] == 0)
+        return;
+    uint64_t near = claim->world->peers->slots[mine].record.who.generation;
+    uint64_t about = full_generation(entries[mine - first], near);
+    if (about > claim->noticed)
+        claim->noticed = about;
+}
+
+bool dpx_claim_take_notices(dpx_claim *claim, const dpx_request *request)
+{
+    const dpx_geometry *geometry = claim->world->geometry;
+    for (uint32_t i = 0; i < request->read_count; i++) {
+        const dpx_extent *read = &request->reads[i];
+        if (dpx_block_check(read->data, geometry, DPX_KIND_NOTICE, request->disk, read->block) != DPX_SOUND)
+            return false;
+    }
+    for (uint32_t i = 0; i < request->read_count; i++) {
+        dpx_place place = dpx_place_of(geometry, request->reads[i].block);
+        carry_entries(claim, &place, request->reads[i].data);
+    }
+    return true;
+}

@@ -1,0 +1,10 @@
+#include "lease.h"
+
+#include <string.h>
+
+void dpx_lease_reset(dpx_lease *lease, const char *name, size_t name_length)
+{
+    memset(lease, 0, sizeof *lease);
+    lease->name_length = (uint8_t)name_length;
+    memcpy(lease->name, name, name_length);
+}

@@ -1,0 +1,181 @@
+#include "peers.h"
+
+#include <string.h>
+
+size_t dpx_peers_memory(const dpx_geometry *geometry)
+{
+    return sizeof(dpx_peers) + geometry->max_hosts * sizeof(dpx_peer);
+}
+
+dpx_peers *dpx_peers_place(void *memory, const dpx_geometry *geometry, const dpx_uuid *host, const dpx_uuid *boot)
+{
+    dpx_peers *peers = memory;
+    memset(peers, 0, dpx_peers_memory(geometry));
+    peers->geometry = geometry;
+    peers->host = *host;
+    peers->boot = *boot;
+    return peers;
+}
+
+bool dpx_record_newer(const dpx_slot_record *candidate, const dpx_slot_record *than)
+{
+    if (candidate->who.generation != than->who.generation)
+        return candidate->who.generation > than->who.generation;
+    bool candidate_claims = candidate->state == DPX_SLOT_CLAIMING;
+    bool than_claims = than->state == DPX_SLOT_CLAIMING;
+    if (candidate_claims != than_claims)
+        return than_claims;
+    return candidate->sequence > than->sequence;
+}
+
+static void observe_damage(dpx_peer *peer, uint64_t issued, uint64_t completed)
+{
+    if (!peer->damaged) {
+        peer->damaged = true;
+        peer->still_from = completed;
+        peer->still_to = issued;
+    } else if (issued > peer->still_to) {
+        peer->still_to = issued;
+    }
+}
+
+/* An older copy than what was seen before (a ghost, an old disk) is no growth: it neither
+ * replaces the record nor restarts the silence. */
+void dpx_peers_observe(dpx_peers *peers, uint32_t slot, const dpx_slot_record *record, uint64_t issued,
+                       uint64_t completed)
+{
+    dpx_peer *peer = &peers->slots[slot];
+    if (!record) {
+        observe_damage(peer, issued, completed);
+        return;
+    }
+    bool grown = !peer->seen || dpx_record_newer(record, &peer->record);
+    if (grown && peer->seen && dpx_incarnation_equal(&record->who, &peer->record.who))
+        peer->moved_at = completed;
+    if (grown || peer->damaged) {
+        peer->still_from = completed;
+        peer->still_to = issued;
+    } else if (issued > peer->still_to) {
+        peer->still_to = issued;
+    }
+    if (grown)
+        peer->record = *record;
+    peer->seen = true;
+    peer->damaged = false;
+}
+
+/* docs/protocol.md, section 5: only an active or free record speaks; a claiming one may be
+ * a ghost of somebody who never got the slot. */
+bool dpx_peers_dead(const dpx_peers *peers, const dpx_incarnation *who)
+{
+    const dpx_peer *peer = &peers->slots[who->slot];
+    if (peer->dead_known && who->generation <= peer->dead_generation)
+        return true;
+    if (!peer->seen || peer->record.state == DPX_SLOT_CLAIMING)
+        return false;
+    const dpx_incarnation *shown = &peer->record.who;
+    if (shown->generation != who->generation)
+        return shown->generation > who->generation;
+    return peer->record.state == DPX_SLOT_FREE || !dpx_uuid_equal(&shown->nonce, &who->nonce);
+}
+
+static uint64_t owner_dead_time(const dpx_peers *peers, const dpx_peer *peer)
+{
+    const dpx_geometry *geometry = peers->geometry;
+    uint64_t usual = dpx_dead_time(geometry->outage_tolerance, geometry->kill_grace, geometry->watchdog_timeout);
+    if (!peer->seen || peer->record.outage_tolerance == 0)
+        return usual;
+    uint64_t owners = dpx_dead_time(peer->record.outage_tolerance, peer->record.kill_grace,
+                                    peer->record.watchdog_timeout);
+    /* A damaged record's owner is unknown: take the longer of what may be true. */
+    return peer->damaged && usual > owners ? usual : owners;
+}
+
+bool dpx_peers_silent(const dpx_peers *peers, uint32_t slot)
+{
+    const dpx_peer *peer = &peers->slots[slot];
+    if (!peer->seen && !peer->damaged)
+        return false;
+    if (!peer->damaged && peer->record.state == DPX_SLOT_FREE)
+        return false;
+    return peer->still_to > peer->still_from && peer->still_to - peer->still_from >= owner_dead_time(peers, peer);
+}
+
+uint64_t dpx_peers_until_silent(const dpx_peers *peers, uint32_t slot, uint64_t now)
+{
+    const dpx_peer *peer = &peers->slots[slot];
+    uint64_t wanted = owner_dead_time(peers, peer);
+    if (!peer->seen && !peer->damaged)
+        return wanted;
+    uint64_t passed = now > peer->still_from ? now - peer->still_from : 0;
+    return passed < wanted ? wanted - passed : 0;
+}
+
+void dpx_peers_want(dpx_peers *peers, const dpx_incarnation *who)
+{
+    dpx_peer *peer = &peers->slots[who->slot];
+    if (who->generation > peer->wanted_generation)
+        peer->wanted_generation = who->generation;
+}
+
+void dpx_peers_want_slot(dpx_peers *peers, uint32_t slot)
+{
+    const dpx_peer *peer = &peers->slots[slot];
+    if (peer->seen && peer->record.state != DPX_SLOT_FREE)
+        dpx_peers_want(peers, &peer->record.who);
+}
+
+void dpx_peers_bury(dpx_peers *peers, uint32_t slot, uint64_t generation)
+{
+    dpx_peer *peer = &peers->slots[slot];
+    if (!peer->dead_known || generation > peer->dead_generation)
+        peer->dead_generation = generation;
+    peer->dead_known = true;
+    if (peer->wanted_generation <= generation)
+        peer->wanted_generation = 0;
+}
+
+void dpx_peers_drained(dpx_peers *peers, uint32_t slot, uint64_t generation, dpx_drain why)
+{
+    dpx_peer *peer = &peers->slots[slot];
+    if (peer->drain != DPX_NOT_DRAINED && generation < peer->drain_generation)
+        return;
+    peer->drain = why;
+    peer->drain_generation = generation;
+}
+
+/* The machine of a dead record lives on under another boot: it is this very machine, or a
+ * host of that machine whose counter has grown since the dead one fell silent.  (A leftover
+ * of an earlier boot, dead itself, proves nothing.) */
+static bool machine_rebooted(const dpx_peers *peers, uint32_t slot)
+{
+    static const dpx_uuid none;
+    const dpx_peer *gone = &peers->slots[slot];
+    const dpx_uuid *host = &gone->record.host;
+    const dpx_uuid *boot = &gone->record.boot;
+    if (dpx_uuid_equal(host, &none) || dpx_uuid_equal(boot, &none))
+        return false;
+    if (dpx_uuid_equal(host, &peers->host))
+        return !dpx_uuid_equal(boot, &peers->boot);
+    for (uint32_t other = 0; other < peers->geometry->max_hosts; other++) {
+        const dpx_peer *peer = &peers->slots[other];
+        if (other == slot || !peer->seen || peer->record.state != DPX_SLOT_ACTIVE)
+            continue;
+        if (dpx_uuid_equal(&peer->record.host, host) && !dpx_uuid_equal(&peer->record.boot, boot) &&
+            peer->moved_at > gone->still_from)
+            return true;
+    }
+    return false;
+}
+
+dpx_drain dpx_peers_drain(const dpx_peers *peers, uint32_t slot)
+{
+    const dpx_peer *peer = &peers->slots[slot];
+    if (!peer->seen || peer->damaged || peer->record.state == DPX_SLOT_FREE)
+        return DPX_NOT_DRAINED;
+    if (!dpx_peers_dead(peers, &peer->record.who))
+        return DPX_NOT_DRAINED;
+    if (peer->drain != DPX_NOT_DRAINED && peer->drain_generation >= peer->record.who.generation)
+        return peer->drain;
+    return machine_rebooted(peers, slot) ? DPX_DRAINED_REBOOTED : DPX_NOT_DRAINED;
+}
