@@ -144,8 +144,8 @@ dpx_status dpx_host_retire(dpx_host *host, uint32_t slot, uint64_t timeout, dpx_
 /* Rewrites this host's own block of an area (protocol 7): for `repair`, after joining in that slot. */
 dpx_status dpx_host_rewrite(dpx_host *host, uint32_t area, uint64_t timeout, dpx_failure *failure);
 
-/* Completes or undoes header changes that dead holders of the directory left half made. */
-dpx_status dpx_host_resolve(dpx_host *host, uint64_t timeout, dpx_failure *failure);
+/* Completes or undoes the header change that a dead host left half made in this area. */
+dpx_status dpx_host_resolve(dpx_host *host, uint32_t area, uint64_t timeout, dpx_failure *failure);
 
 typedef struct dpx_peer_info {
     dpx_slot_record record;

@@ -9,7 +9,7 @@
 typedef enum dpx_change_kind {
     DPX_CHANGE_CREATE,
     DPX_CHANGE_DELETE,
-    DPX_CHANGE_RESOLVE, /* no name: complete or undo what dead holders of lease 0 left */
+    DPX_CHANGE_RESOLVE, /* complete or undo what a dead changer left at lease->header.area */
 } dpx_change_kind;
 
 typedef struct dpx_change dpx_change;
@@ -21,7 +21,7 @@ size_t dpx_change_memory(const dpx_geometry *geometry);
 dpx_change *dpx_change_place(void *memory, dpx_world *world, dpx_lease *directory);
 
 /* lease: named; filled as after a take-less find when done.  uuid: for create, fresh and
- * random.  NULL lease for resolve. */
+ * random.  For resolve only lease->header.area counts (the area that a cause named). */
 void dpx_change_begin(dpx_change *change, dpx_change_kind kind, dpx_lease *lease, const dpx_uuid *uuid,
                       uint64_t wait_until, uint64_t now);
 

@@ -24,8 +24,7 @@ typedef struct dpx_lease {
     uint64_t held_since;
     uint8_t label_length;
     char label[65];
-    uint64_t done[DPX_MAX_DISKS];   /* sequence of the last completed write, per disk; 0: none */
-    bool in_flight[DPX_MAX_DISKS];  /* a write has not returned: the copy there is suspect */
+    uint64_t done[DPX_MAX_DISKS]; /* sequence of the last completed write, per disk; 0: none */
 
     bool cached;         /* the last read was complete, and is what the next two fields say */
     uint64_t top_ballot; /* highest ballot, hold or first_ballot of the area */

@@ -179,3 +179,16 @@ dpx_drain dpx_peers_drain(const dpx_peers *peers, uint32_t slot)
         return peer->drain;
     return machine_rebooted(peers, slot) ? DPX_DRAINED_REBOOTED : DPX_NOT_DRAINED;
 }
+
+bool dpx_peers_incarnation_drained(const dpx_peers *peers, const dpx_incarnation *who)
+{
+    const dpx_peer *peer = &peers->slots[who->slot];
+    if (!peer->seen || !dpx_peers_dead(peers, who))
+        return false;
+    const dpx_slot_record *shown = &peer->record;
+    if (shown->state != DPX_SLOT_CLAIMING && shown->who.generation > who->generation)
+        return true; /* a slot is claimed only when it is drained */
+    if (shown->state == DPX_SLOT_FREE && shown->who.generation == who->generation)
+        return true; /* it left: its writes had all returned */
+    return dpx_peers_drain(peers, who->slot) != DPX_NOT_DRAINED;
+}

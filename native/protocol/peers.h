@@ -67,6 +67,9 @@ void dpx_peers_drained(dpx_peers *peers, uint32_t slot, uint64_t generation, dpx
 /* Dead and drained, for the newest generation of the slot.  Includes the reboot rule. */
 dpx_drain dpx_peers_drain(const dpx_peers *peers, uint32_t slot);
 
+/* … and for one incarnation: its slot having been claimed again says so too. */
+bool dpx_peers_incarnation_drained(const dpx_peers *peers, const dpx_incarnation *who);
+
 /* Time left, ns, until the slot's incarnation counts as silent; 0: it does already. */
 uint64_t dpx_peers_until_silent(const dpx_peers *peers, uint32_t slot, uint64_t now);
 

@@ -36,13 +36,15 @@ typedef struct dpx_wish {
     dpx_uuid resume_lease;
     uint64_t resume_token;
     uint64_t change_token;  /* ≠ 0 (dpx_change only): take the area at lease->header as it is, to change it */
-    uint32_t target;        /* dpx_change only: goes into the own block */
+    bool resolving;         /* dpx_change only: … though a dead host left a change half made there */
+    uint32_t target;        /* dpx_change only: goes into the own block, for people */
     uint8_t label_length;   /* take: shown to others; at most 64 bytes */
     char label[65];
 
     uint64_t token;         /* out, take */
     dpx_verdict outcome;    /* out, watch and find: DPX_DONE, DPX_LOST, DPX_NOT_FOUND, … per lease */
-    uint32_t vacant;        /* out, find: first free or tombstone area met, or UINT32_MAX */
+    bool vacant;            /* out, find: a free or tombstone area was met on the way … */
+    dpx_header vacancy;     /* … and this is its header */
     bool healed;            /* out, watch: the own flag had regressed or was damaged and was raised again */
 } dpx_wish;
 

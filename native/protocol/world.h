@@ -25,6 +25,8 @@ typedef struct dpx_world {
     bool finished;         /* final: no write is issued any more */
     uint64_t wall;         /* wall clock, ns: only copied into blocks, for people */
     uint64_t random;       /* state of dpx_random; any seed */
+    uint8_t *in_flight;    /* max_leases bytes, zeroed by the driver: per area, the disks (bits) on which
+                              a write of the own block or the header has not returned: suspect there */
 } dpx_world;
 
 static inline uint32_t dpx_majority(const dpx_geometry *geometry)
@@ -83,6 +85,7 @@ typedef struct dpx_cause {
     int32_t error;  /* -errno */
     uint32_t disk;
     uint64_t block;
+    uint32_t area;  /* of DPX_CHANGE_OPEN, DPX_UNDRAINED: what to resolve */
     dpx_flaw flaw;
     dpx_flag flag;
 } dpx_cause;

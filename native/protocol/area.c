@@ -1,0 +1,145 @@
+#include "area.h"
+
+#include <endian.h>
+#include <string.h>
+
+static const uint8_t *block_at(const dpx_geometry *geometry, const uint8_t *image, uint32_t number)
+{
+    return image + (size_t)number * geometry->block_size;
+}
+
+static dpx_image check_own(const dpx_world *world, const dpx_lease *lease, uint32_t disk, const uint8_t *block)
+{
+    dpx_own own;
+    dpx_own_decode(block, &own);
+    if (own.who.generation > world->self.generation)
+        return DPX_IMAGE_SUPERSEDED;
+    if (own.who.generation < world->self.generation)
+        return lease->done[disk] > 0 ? DPX_IMAGE_REGRESSED : DPX_IMAGE_COUNTS;
+    if (!dpx_uuid_equal(&own.who.nonce, &world->self.nonce))
+        return DPX_IMAGE_SUPERSEDED;
+    return own.sequence < lease->done[disk] ? DPX_IMAGE_REGRESSED : DPX_IMAGE_COUNTS;
+}
+
+dpx_image dpx_image_check(const dpx_world *world, const dpx_lease *lease, uint32_t disk, uint32_t area,
+                          const uint8_t *image, dpx_cause *cause)
+{
+    const dpx_geometry *geometry = world->geometry;
+    uint64_t first = dpx_header_block(geometry, area);
+    uint32_t own = 1 + world->self.slot;
+    dpx_image verdict = DPX_IMAGE_COUNTS;
+    for (uint32_t i = 0; i < 1 + geometry->max_hosts; i++) {
+        enum dpx_kind kind = i == 0 ? DPX_KIND_HEADER : DPX_KIND_OWN;
+        dpx_flaw flaw = dpx_block_check(block_at(geometry, image, i), geometry, kind, disk, first + i);
+        if (flaw == DPX_SOUND)
+            continue;
+        cause->flaw = flaw;
+        cause->disk = disk;
+        cause->block = first + i;
+        if (i != own)
+            return DPX_IMAGE_FLAWED;
+        verdict = DPX_IMAGE_OWN_FLAWED;
+    }
+    if (verdict == DPX_IMAGE_OWN_FLAWED)
+        return verdict;
+    return check_own(world, lease, disk, block_at(geometry, image, own));
+}
+
+/* The newest sound copy of one block; NULL: none. */
+static const uint8_t *newest_copy(const dpx_geometry *geometry, const uint8_t *const images[], uint64_t first,
+                                  uint32_t number)
+{
+    const uint8_t *newest = NULL;
+    uint64_t generation = 0, sequence = 0;
+    enum dpx_kind kind = number == 0 ? DPX_KIND_HEADER : DPX_KIND_OWN;
+    for (uint32_t d = 0; d < geometry->disks; d++) {
+        if (!images[d])
+            continue;
+        const uint8_t *block = block_at(geometry, images[d], number);
+        const dpx_disk_common *common = (const dpx_disk_common *)(const void *)block;
+        uint64_t g = le64toh(common->generation), s = le64toh(common->sequence);
+        bool newer = !newest || dpx_copy_order(g, s, generation, sequence) > 0;
+        if (!newer || (common->kind != kind || le64toh(common->index) != first + number))
+            continue;
+        newest = block;
+        generation = g;
+        sequence = s;
+    }
+    return newest;
+}
+
+static void scan_flag(const dpx_world *world, const dpx_own *own, dpx_attempt attempt, uint64_t now, dpx_view *view)
+{
+    bool conflicts = own->mode == DPX_MODE_EXCLUSIVE || attempt.mode == DPX_MODE_EXCLUSIVE;
+    if (own->hold == 0 || attempt.mode == DPX_MODE_NONE || !conflicts)
+        return;
+    if (dpx_peers_dead(world->peers, &own->who))
+        return;
+    dpx_peers_want(world->peers, &own->who);
+    dpx_flag *flag = attempt.ballot != 0 && own->hold > attempt.ballot ? &view->higher : &view->lower;
+    if (flag->hold >= own->hold)
+        return; /* the highest one is told about */
+    flag->who = own->who;
+    flag->hold = own->hold;
+    flag->mode = own->mode;
+    flag->seen_at = now;
+    flag->held_since = own->held_since;
+    flag->label_length = own->label_length;
+    memcpy(flag->label, own->label, sizeof flag->label);
+}
+
+/* A header change is open while its dead author's flag is there and the header was not
+ * written since under a higher directory token. */
+static void scan_change(const dpx_world *world, const dpx_own *own, bool dead_self, dpx_view *view)
+{
+    if (own->change_token == 0 || own->hold == 0 || view->header.directory_token > own->change_token)
+        return;
+    if (!dead_self && !dpx_peers_dead(world->peers, &own->who))
+        return; /* alive: its exclusive flag is in the way anyhow */
+    view->change_open = true;
+    view->changer = own->who;
+}
+
+static void scan_other(const dpx_world *world, const dpx_own *own, dpx_attempt attempt, uint64_t now, dpx_view *view)
+{
+    if (own->ballot > view->top_others)
+        view->top_others = own->ballot;
+    if (own->last_exclusive > view->last_exclusive)
+        view->last_exclusive = own->last_exclusive;
+    if (own->hold == 0 && own->last_exclusive > view->settled_exclusive)
+        view->settled_exclusive = own->last_exclusive;
+    scan_flag(world, own, attempt, now, view);
+    scan_change(world, own, false, view);
+}
+
+void dpx_view_scan(const dpx_world *world, uint32_t area, const uint8_t *const images[DPX_MAX_DISKS],
+                   dpx_attempt attempt, uint64_t now, dpx_view *view)
+{
+    const dpx_geometry *geometry = world->geometry;
+    uint64_t first = dpx_header_block(geometry, area);
+    memset(view, 0, sizeof *view);
+    const uint8_t *block = newest_copy(geometry, images, first, 0);
+    if (block)
+        dpx_header_decode(block, &view->header);
+    view->top = view->header.first_ballot;
+    for (uint32_t slot = 0; slot < geometry->max_hosts; slot++) {
+        dpx_own own;
+        block = newest_copy(geometry, images, first, 1 + slot);
+        if (!block || ((const dpx_disk_common *)(const void *)block)->generation == 0)
+            continue; /* never written by anybody */
+        dpx_own_decode(block, &own);
+        uint64_t highest = own.ballot > own.hold ? own.ballot : own.hold;
+        if (highest > view->top)
+            view->top = highest;
+        if (own.directory_token > view->header.directory_token)
+            view->header_stale = true;
+        if (slot != world->self.slot) {
+            scan_other(world, &own, attempt, now, view);
+            continue;
+        }
+        view->own_seen = true;
+        view->own = own;
+        if (own.who.generation < world->self.generation)
+            scan_change(world, &own, true, view);
+    }
+}

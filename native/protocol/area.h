@@ -1,0 +1,45 @@
+/* What an area read says: is the image fit to count, and what stands in it. */
+#ifndef DPX_PROTOCOL_AREA_H
+#define DPX_PROTOCOL_AREA_H
+
+#include "lease.h"
+
+typedef enum dpx_image {
+    DPX_IMAGE_COUNTS,
+    DPX_IMAGE_REGRESSED,  /* the own block is older than our last completed write there */
+    DPX_IMAGE_OWN_FLAWED, /* only the own block is damaged */
+    DPX_IMAGE_FLAWED,     /* some other block is damaged: cause says which */
+    DPX_IMAGE_SUPERSEDED, /* a block of a newer incarnation of our slot: our life is over */
+} dpx_image;
+
+/* Checks one disk's image of an area (area_blocks blocks).  cause: filled for a damaged one. */
+dpx_image dpx_image_check(const dpx_world *world, const dpx_lease *lease, uint32_t disk, uint32_t area,
+                          const uint8_t *image, dpx_cause *cause);
+
+/* The images of a majority, merged: of every block the newest copy. */
+typedef struct dpx_view {
+    dpx_header header;
+    bool own_seen;              /* a copy of our slot's block with a writer (generation ≠ 0) */
+    dpx_own own;
+    uint64_t top;               /* highest ballot, hold or first_ballot of the area, our own included */
+    uint64_t top_others;        /* highest ballot of other slots */
+    uint64_t last_exclusive;    /* highest of other slots */
+    uint64_t settled_exclusive; /* the same over slots whose flag is down */
+    bool header_stale;          /* its directory token is below one that a block has seen: damaged */
+    bool change_open;           /* a dead incarnation left a header change half made … */
+    dpx_incarnation changer;
+    dpx_flag higher;            /* a flag in the way of the attempt, above its ballot; hold 0: none */
+    dpx_flag lower;             /* one below it */
+} dpx_view;
+
+typedef struct dpx_attempt {
+    uint64_t ballot;    /* 0: only looking; then every flag in the way counts as lower */
+    enum dpx_mode mode; /* of the attempt: decides which flags are in the way; NONE: none is */
+} dpx_attempt;
+
+/* images[d] is NULL where disk d does not count.  flawed blocks are skipped (only `rewrite`
+ * lets such images in). */
+void dpx_view_scan(const dpx_world *world, uint32_t area, const uint8_t *const images[DPX_MAX_DISKS],
+                   dpx_attempt attempt, uint64_t now, dpx_view *view);
+
+#endif
