@@ -1,0 +1,170 @@
+"""From the native core's failures to typed errors: the one place that knows both."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from diskpaxos import _core
+from diskpaxos import errors as e
+from diskpaxos.arguments import MODE_NAMES
+
+
+def error_from(
+    failure: _core.CoreError,
+    action: str,
+    *,
+    leases: Sequence[str] = (),
+    paths: Sequence[str] = (),
+    host: str = "",
+    given: int = 0,
+) -> e.DiskPaxosError:
+    """The typed error for ``failure``.
+
+    :param action: what was being done, as in "acquire" or "open"; it goes into messages
+    :param leases: names of the leases of the call, in the core's order
+    :param paths: of the lockspace
+    :param host: name of the host that called
+    :param given: number of paths or the slot that the caller gave, where that matters
+    """
+    path = failure.path or (paths[0] if paths else "")
+    lease = leases[failure.item] if failure.item < len(leases) else ""
+    status = failure.status
+    if status in _OPENING:
+        return _opening(failure, action, path, given)
+    if status in _JOINING:
+        return _joining(status, path, given)
+    if status in _LEASES:
+        return _about_lease(failure, action, path, lease, host)
+    what = f"{action} {lease!r}" if lease else action
+    if status == "storage":
+        return e.StorageError(what, failure.errno, failure.disk, failure.path, failure.lowering)
+    if status == "finished":
+        return e.FinishedError(host, _core.end_text(failure.end))
+    if status == "timeout":
+        effect = "nothing was taken" if action == "acquire" else ""
+        return e.WaitTimeoutError(what, effect, "try again, or wait longer")
+    if status == "busy":
+        return e.LeasesHeldError(host, tuple(leases))
+    if status == "forked":
+        return e.ForkedError(f"host {host!r}")
+    return e.InvalidArgumentError(f"{what}: {failure.text}")
+
+
+_OPENING = {
+    "system",
+    "not_lockspace",
+    "version",
+    "feature",
+    "superblock",
+    "truncated",
+    "block_size",
+    "no_direct_io",
+    "other_lockspace",
+    "same_disk",
+    "disk_count",
+    "outdated_disk",
+    "no_majority",
+    "read_only",
+}
+_JOINING = {"no_slot", "collided", "not_drained", "timing"}
+_LEASES = {
+    "held",
+    "held_here",
+    "stale",
+    "not_found",
+    "exists",
+    "full",
+    "undrained",
+    "damaged",
+    "lost",
+    "ceiling",
+}
+
+
+def _opening(failure: _core.CoreError, action: str, path: str, given: int) -> e.DiskPaxosError:
+    match failure.status:
+        case "not_lockspace":
+            return e.NotFormattedError(path)
+        case "version":
+            return e.IncompatibleError(path, version=failure.value)
+        case "feature":
+            return e.IncompatibleError(path, features=failure.value)
+        case "superblock":
+            return e.DamagedError(path, failure.flaw, superblock=True)
+        case "truncated":
+            return e.TruncatedError(path, failure.value)
+        case "block_size":
+            return e.BlockSizeError(path, failure.value)
+        case "no_direct_io":
+            return e.NoDirectIOError(path)
+        case "other_lockspace":
+            return e.OtherLockspaceError(path)
+        case "same_disk":
+            return e.SameDiskError(path)
+        case "disk_count":
+            return e.DiskCountError(path, given, failure.value)
+        case "outdated_disk":
+            return e.OutdatedDiskError(path)
+        case "no_majority":
+            return e.NoMajorityError(path, failure.errno)
+        case "read_only":
+            return e.ReadOnlyError(path)
+    return e.PathError(path, failure.errno, action)
+
+
+def _joining(status: str, path: str, slot: int) -> e.DiskPaxosError:
+    match status:
+        case "no_slot":
+            return e.NoFreeSlotError(path, ())
+        case "collided":
+            return e.ClaimCollisionError(path)
+        case "not_drained":
+            return e.NotDrainedError(path, slot)
+    return e.TimingError(path)
+
+
+def _about_lease(failure: _core.CoreError, action: str, path: str, lease: str, host: str) -> e.DiskPaxosError:
+    match failure.status:
+        case "held":
+            return e.HeldError(
+                lease,
+                host=failure.host_name,
+                slot=failure.slot,
+                label=failure.label,
+                mode=MODE_NAMES.get(failure.mode, "exclusive"),
+                since=failure.held_since,
+                token=failure.hold,
+                lowering=failure.lowering,
+            )
+        case "held_here":
+            return e.HeldByThisHostError(
+                lease, label=failure.label, mode=MODE_NAMES.get(failure.mode, "exclusive")
+            )
+        case "stale":
+            return e.StaleStateError(lease)
+        case "not_found":
+            return e.LeaseNotFoundError(lease)
+        case "exists":
+            return e.LeaseExistsError(lease)
+        case "full":
+            return e.LockspaceFullError(lease)
+        case "undrained":
+            return e.UnfinishedChangeError(lease, failure.host_name, failure.slot)
+        case "damaged":
+            return e.DamagedError(path, failure.flaw, failure.disk, failure.block, lease)
+        case "ceiling":
+            return e.TokensExhaustedError(lease)
+    return e.LeaseLostError(lease, "another host took it, or it was deleted")
+
+
+@contextmanager
+def translated(
+    action: str, *, leases: Sequence[str] = (), paths: Sequence[str] = (), host: str = "", given: int = 0
+) -> Iterator[None]:
+    """Raise what :func:`error_from` makes of a core failure in the block."""
+    try:
+        yield
+    except _core.CoreError as failure:
+        error = error_from(failure, action, leases=leases, paths=paths, host=host, given=given)
+        raise error from None

@@ -1,0 +1,486 @@
+"""A joined host: one membership in a lockspace, and the leases held under it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import uuid
+import warnings
+import weakref
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from diskpaxos import _core
+from diskpaxos.arguments import Mode, label_bytes, mode_number, name_bytes, nanoseconds
+from diskpaxos.dispatch import Dispatcher
+from diskpaxos.errors import (
+    ClosedError,
+    DiskPaxosError,
+    FinishedError,
+    ForkedError,
+    InvalidArgumentError,
+    LeaseLostError,
+    LeasesHeldError,
+)
+from diskpaxos.failure import translated
+from diskpaxos.lease import Lease, Request, SavedState
+
+if TYPE_CHECKING:
+    from diskpaxos.lockspace import Lockspace
+
+_log = logging.getLogger("diskpaxos")
+
+
+@dataclass(frozen=True, slots=True)
+class HostStatus:
+    """How a joined host is doing.  Times in seconds."""
+
+    slot: int
+    generation: int
+    nonce: uuid.UUID
+    alive: bool
+    end: str  #: why the membership is over, "" while alive
+    remaining: float  #: lifetime left
+    lifetime_end: float  #: CLOCK_BOOTTIME at which every holder must have been told to stop
+    realtime: bool  #: heartbeat thread has real-time priority and locked memory
+    harden_error: int  #: errno of what was refused of that, 0 when nothing
+    lowering: int  #: releases and withdrawals that are not durable yet
+    beats: int
+    missed: int
+    last_duration: float  #: of the last heartbeat, issue to completion
+    worst_duration: float
+    notices: int  #: death notices carried about others
+
+
+@dataclass(frozen=True, slots=True)
+class HostEvent:
+    """Something that happened to a host by itself.
+
+    ``kind``: "lost" (lease), "finished" (reason), "healed" (lease: an own block was found damaged
+    or old and was written again), "damaged" (lease, disk, block), "disk_down" (disk, errno),
+    "disk_up" (disk), "reclaimed" (slot: of a dead host, free again).
+    """
+
+    kind: str
+    lease: str = ""
+    reason: str = ""
+    disk: int = -1
+    slot: int = -1
+    errno: int = 0
+    block: int = -1
+
+
+class Host:
+    """A membership: made by :meth:`Lockspace.join`, ended by :meth:`leave`, or for good when the
+    storage could not be reached for S seconds.  All methods are thread-safe.  As a context manager
+    it releases what it holds and leaves at the end of the block.
+    """
+
+    def __init__(self, space: Lockspace, core: _core.Host, name: str) -> None:
+        self._space = space
+        self._core = core
+        self._name = name
+        self._pid = os.getpid()
+        self._lock = threading.RLock()
+        self._leases: dict[int, Lease] = {}
+        self._listeners: list[Callable[[HostEvent], object]] = []
+        self._closed = False
+        state = core.state()
+        self._slot = state.slot
+        self._generation = state.generation
+        me = weakref.ref(self)
+
+        def deliver(event: _core.CoreEvent) -> bool:
+            host = me()
+            return host is not None and host._handle_event(event)
+
+        self._dispatcher = Dispatcher(core, deliver, f"host-{state.slot}")
+
+    # ---- who and how
+
+    @property
+    def name(self) -> str:
+        """The label that this host gave itself."""
+        return self._name
+
+    @property
+    def slot(self) -> int:
+        """Its host slot."""
+        return self._slot
+
+    @property
+    def generation(self) -> int:
+        """Generation of its slot."""
+        return self._generation
+
+    @property
+    def space(self) -> Lockspace:
+        """The lockspace it is a member of."""
+        return self._space
+
+    def status(self) -> HostStatus:
+        """How it is doing.
+
+        :raises ClosedError: after leave or close
+        :raises ForkedError: in a forked child
+        """
+        state = self._use().state()
+        return HostStatus(
+            slot=state.slot,
+            generation=state.generation,
+            nonce=uuid.UUID(bytes=state.nonce),
+            alive=state.end == 0 and state.remaining > 0,
+            end=_core.end_text(state.end) if state.end else "",
+            remaining=state.remaining / 1e9,
+            lifetime_end=state.lifetime_end / 1e9,
+            realtime=state.realtime,
+            harden_error=state.harden_error,
+            lowering=state.lowering,
+            beats=state.beats,
+            missed=state.missed,
+            last_duration=state.last_duration / 1e9,
+            worst_duration=state.worst_duration / 1e9,
+            notices=state.notices,
+        )
+
+    def remaining(self) -> float:
+        """Seconds of lifetime left; 0.0 when the membership is over."""
+        if self._closed or self._forked():
+            return 0.0
+        state = self._core.state()
+        return 0.0 if state.end else state.remaining / 1e9
+
+    @property
+    def alive(self) -> bool:
+        """True while the membership lasts."""
+        return self.remaining() > 0
+
+    # ---- leases
+
+    def acquire(
+        self,
+        name: str,
+        mode: Mode = "exclusive",
+        timeout: float | None = 0,
+        create: bool = True,
+        *,
+        state: str | None = None,
+        label: str = "",
+    ) -> Lease:
+        """Take one lease.
+
+        :param name: 1 to 200 bytes of UTF-8 without control characters
+        :param mode: "exclusive", or "shared" with any number of other shared holders
+        :param timeout: seconds to wait while somebody else holds it; 0 tries once, None waits for ever
+        :param create: make the lease if there is none of this name
+        :param state: of an earlier lease (:attr:`Lease.state`): succeed only if nobody took it
+            exclusively since
+        :param label: at most 64 bytes, shown to those who ask who holds the lease
+        :raises HeldError: held by another host (or, as HeldByThisHostError, on this one)
+        :raises StaleStateError: taken exclusively, or created anew, since ``state``
+        :raises LeaseNotFoundError: with ``create=False``
+        :raises LockspaceFullError: no room to create it
+        :raises InvalidNameError, InvalidStateError, InvalidArgumentError: bad arguments
+        :raises WaitTimeoutError, StorageError, DamagedError: no answer, or none that can be trusted;
+            nothing was taken
+        :raises FinishedError: the membership is over
+        :raises ClosedError: after leave or close
+        :raises ForkedError: in a forked child
+
+        A signal handler that raises (KeyboardInterrupt) ends the wait; then nothing was taken.
+        """
+        return self.acquire_many([Request(name, mode, state, label)], timeout, create)[0]
+
+    def acquire_many(
+        self, requests: Iterable[str | Request], timeout: float | None = 0, create: bool = True
+    ) -> list[Lease]:
+        """Take several leases, all or none, in one set of rounds; in the order given.
+
+        Names alone mean exclusive.  Nothing is waited for while something is held.  Errors are those
+        of :meth:`acquire`; ``error.lease`` says which lease; the same name twice is an
+        InvalidArgumentError.
+        """
+        wanted = [Request(item) if isinstance(item, str) else item for item in requests]
+        asks = [_ask(request) for request in wanted]
+        if len({ask.name for ask in asks}) != len(asks):
+            raise InvalidArgumentError("a lease is asked for twice in one call", "nothing was taken")
+        limit = nanoseconds(timeout)
+        core = self._use()
+        if not asks:
+            return []
+        names = [request.name for request in wanted]
+        granted: list[_core.Grant] = []
+        try:
+            with translated("acquire", leases=names, paths=self._space.paths, host=self._name):
+                core.acquire(asks, create, limit, granted)
+            leases = [Lease(self, grant, request) for grant, request in zip(granted, wanted, strict=True)]
+            with self._lock:
+                self._leases.update((lease._handle, lease) for lease in leases)
+            for lease in leases:
+                lease._probe()  # a loss told before the lease was known here went unheard
+        except BaseException:
+            # A signal handler may raise between any two steps: what was granted must not stay
+            # held without anybody knowing.
+            self._give_back(granted)
+            raise
+        return leases
+
+    def release_many(self, leases: Sequence[Lease], timeout: float | None = None) -> None:
+        """Release several leases in one round; those already released are passed over.
+
+        Errors are those of :meth:`Lease.release`; the first lost one is named, all are released.
+        """
+        self._check_fork()
+        limit = nanoseconds(timeout)
+        for lease in leases:
+            if lease._host is not self:
+                raise InvalidArgumentError(f"lease {lease.name!r} is not held by this host")
+            lease._probe()
+        mine = [lease for lease in leases if lease._mark_released()]
+        lost = [lease for lease in mine if lease.lost._lost]
+        with self._lock:
+            for lease in mine:
+                self._leases.pop(lease._handle, None)
+        if mine and not self._closed:
+            try:
+                with translated("release", leases=[m.name for m in mine], paths=self._space.paths, host=self._name):
+                    self._core.release([lease._handle for lease in mine], limit)
+            except (FinishedError, ClosedError):
+                if not lost:
+                    raise
+        if lost:
+            raise LeaseLostError(lost[0].name, lost[0]._reason)
+
+    def leases(self) -> list[Lease]:
+        """The leases held now, by whichever thread took them.
+
+        :raises ForkedError: in a forked child
+        """
+        self._check_fork()
+        with self._lock:
+            known = list(self._leases.values())
+        return [lease for lease in known if lease.held]
+
+    def create(self, name: str, timeout: float | None = 30.0) -> None:
+        """Create a lease without taking it.
+
+        :raises LeaseExistsError, LockspaceFullError, HeldError: see their texts
+        """
+        encoded, limit, core = name_bytes(name, "lease"), nanoseconds(timeout), self._use()
+        with translated("create", leases=[name], paths=self._space.paths, host=self._name):
+            core.create(encoded, limit)
+
+    def delete(self, name: str, timeout: float | None = 30.0) -> None:
+        """Delete a lease that nobody holds.
+
+        :raises LeaseNotFoundError, HeldError: see their texts
+        """
+        encoded, limit, core = name_bytes(name, "lease"), nanoseconds(timeout), self._use()
+        with translated("delete", leases=[name], paths=self._space.paths, host=self._name):
+            core.delete(encoded, limit)
+
+    # ---- looking after others
+
+    def retire(self, slot: int, timeout: float | None = None) -> None:
+        """Declare that the machine of ``slot`` is off or gone for good, so that no write of it can
+        come any more; its slot becomes free once it was silent for T_dead.
+
+        Wrongly said of a machine that still runs, this breaks the protection of its leases.
+
+        :param timeout: seconds to wait for that; None: as long as it takes
+        :raises NotDrainedError: it is alive
+        :raises WaitTimeoutError: not silent for long enough yet
+        """
+        limit, core = nanoseconds(timeout), self._use()
+        maximum = self._space.geometry.max_hosts
+        if not 0 <= slot < maximum:
+            raise InvalidArgumentError(f"slot must be 0 to {maximum - 1}, not {slot}")
+        with translated(f"retire slot {slot}", paths=self._space.paths, host=self._name, given=slot):
+            core.retire(slot, limit)
+
+    def resolve(self, timeout: float | None = 30.0) -> None:
+        """Complete or undo creations and deletions that dead hosts left half done."""
+        limit, core = nanoseconds(timeout), self._use()
+        with translated("resolve", leases=["directory"], paths=self._space.paths, host=self._name):
+            core.resolve(limit)
+
+    def on_event(self, callback: Callable[[HostEvent], object]) -> None:
+        """Have ``callback(event)`` called in a thread of this host with everything that happens to it."""
+        with self._lock:
+            self._listeners.append(callback)
+
+    # ---- the end
+
+    def leave(self, timeout: float | None = None, *, release: bool = False) -> None:
+        """End the membership in good order; a second call does nothing.
+
+        :param timeout: seconds to wait for the storage; None: as long as the host lives
+        :param release: release what is still held first
+        :raises LeasesHeldError: leases are held and ``release`` is not set; the host stays joined
+        :raises FinishedError: the membership was over already; the object is closed
+        :raises WaitTimeoutError, StorageError: the storage does not answer; the host stays joined
+        """
+        self._check_fork()
+        with self._lock:
+            if self._closed:
+                return
+        limit = nanoseconds(timeout)
+        held = self.leases()
+        if held and not release:
+            raise LeasesHeldError(self._name, tuple(lease.name for lease in held))
+        if held:
+            self.release_many(held, timeout)
+        try:
+            with translated("leave", leases=[m.name for m in held], paths=self._space.paths, host=self._name):
+                self._core.leave(limit)
+        except FinishedError:
+            self.close()
+            raise
+        self.close()
+
+    def close(self) -> None:
+        """Stop at once, without leaving: leases still held are lost here, and others can take them
+        after T_dead.  After :meth:`leave` it does nothing."""
+        if self._forked():
+            return
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+        self._core.interrupt()
+        self._dispatcher.stop()
+        with self._lock:
+            leases, self._leases = list(self._leases.values()), {}
+        for lease in leases:
+            lease._mark_lost("the host was closed without releasing it")
+        self._core.close()
+        self._space._forget(self)
+
+    # ---- inside
+
+    def _forked(self) -> bool:
+        return os.getpid() != self._pid
+
+    def _check_fork(self) -> None:
+        if self._forked():
+            raise ForkedError(f"host {self._name!r}")
+
+    def _use(self) -> _core.Host:
+        self._check_fork()
+        if self._closed:
+            raise ClosedError(f"host {self._name!r}")
+        return self._core
+
+    def _why_lost(self, handle: int) -> str:
+        """Why the lease behind ``handle`` is lost, "" while it is held."""
+        if self._closed or self._forked():
+            return ""
+        state = self._core.state()
+        if state.end:
+            return _core.end_text(state.end)
+        if state.remaining == 0:
+            return "the lifetime of this host ran out"
+        if self._core.hold(handle).state == _core.LOST:
+            return "another host took it, or it was deleted"
+        return ""
+
+    def _give_back(self, granted: Sequence[_core.Grant]) -> None:
+        if not granted or self._closed:
+            return
+        with self._lock:
+            for grant in granted:
+                self._leases.pop(grant.handle, None)
+        try:
+            self._core.release([grant.handle for grant in granted], 0)
+        except _core.CoreError as trouble:
+            if trouble.status != "timeout":  # the engine goes on by itself
+                _log.warning("withdrawing an interrupted acquire: %s", trouble.text)
+
+    def _handle_event(self, event: _core.CoreEvent) -> bool:
+        reason = _core.end_text(event.end) if event.end else ""
+        name = event.name.decode("utf-8", "replace")
+        if event.kind == "lost":
+            with self._lock:
+                lease = self._leases.get(event.handle)
+            if lease is not None:
+                name = lease.name
+                lease._mark_lost(reason or "another host took it, or it was deleted")
+        elif event.kind == "finished" and not self._closed:
+            with self._lock:
+                leases = list(self._leases.values())
+            for lease in leases:
+                lease._mark_lost(reason)
+        told = HostEvent(event.kind, name, reason, event.disk, event.slot, event.errno, event.block)
+        _log.log(_LEVELS.get(event.kind, logging.INFO), "host %r: %s", self._name, _sentence(told))
+        with self._lock:
+            listeners = list(self._listeners)
+        for listener in listeners:
+            try:
+                listener(told)
+            except Exception:
+                _log.exception("a listener of host %r failed", self._name)
+        return True
+
+    def __enter__(self) -> Host:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._forked():
+            return
+        try:
+            self.leave(release=True)
+        except DiskPaxosError as trouble:
+            if error is None:
+                raise
+            error.add_note(f"host {self._name!r} at the end of the block: {trouble}")
+        finally:
+            self.close()
+
+    def __del__(self) -> None:
+        # Not joined to the end, or joined and forgotten.
+        if getattr(self, "_closed", True) or self._forked():
+            return
+        warnings.warn(f"host {self._name!r} was neither left nor closed", ResourceWarning, source=self, stacklevel=2)
+        self.close()
+
+    def __repr__(self) -> str:
+        condition = "closed" if self._closed else "alive" if self.alive else "finished"
+        return f"<Host {self._name!r} slot={self._slot} generation={self._generation} {condition}>"
+
+
+_LEVELS = {"lost": logging.ERROR, "finished": logging.ERROR, "damaged": logging.ERROR, "disk_down": logging.WARNING,
+           "healed": logging.WARNING}
+
+
+def _sentence(event: HostEvent) -> str:
+    match event.kind:
+        case "lost":
+            return f"lease {event.lease!r} is lost: {event.reason or 'another host took it, or it was deleted'}"
+        case "finished":
+            return f"the membership is over: {event.reason}"
+        case "healed":
+            return f"the own block of lease {event.lease!r} was damaged or old and was written again"
+        case "damaged":
+            return f"damage in lease {event.lease!r}: disk {event.disk}, block {event.block}"
+        case "disk_down":
+            return f"disk {event.disk} is down: {os.strerror(event.errno) if event.errno else 'no answer'}"
+        case "disk_up":
+            return f"disk {event.disk} is back"
+        case "reclaimed":
+            return f"slot {event.slot} of a dead host is free again"
+    return event.kind
+
+
+def _ask(request: Request) -> _core.Ask:
+    resume = None
+    if request.state is not None:
+        saved = SavedState.parse(request.state)
+        resume = (saved.lease.bytes, saved.token)
+    return _core.Ask(
+        name_bytes(request.name, "lease"), mode_number(request.mode), resume, label_bytes(request.label)
+    )

@@ -1,0 +1,270 @@
+"""One held lease, and the state string that outlives it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import threading
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from diskpaxos import _core
+from diskpaxos.arguments import MODE_NAMES, Mode
+from diskpaxos.errors import InvalidStateError, LeaseLostError, LeaseReleasedError
+
+if TYPE_CHECKING:
+    from diskpaxos.host import Host
+
+_log = logging.getLogger("diskpaxos")
+_STATE = re.compile(r"1:([0-9a-f]{32}):([0-9]{1,20})", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One lease wanted of :meth:`Host.acquire_many`; the fields are those of :meth:`Host.acquire`."""
+
+    name: str
+    mode: Mode = "exclusive"
+    state: str | None = None
+    label: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SavedState:
+    """What a state string says: the lease's UUID and the token it was held under.
+
+    Its text uses the characters ``[0-9a-f:]`` only.
+    """
+
+    lease: uuid.UUID
+    token: int
+
+    def __str__(self) -> str:
+        return f"1:{self.lease.hex}:{self.token}"
+
+    @classmethod
+    def parse(cls, text: str) -> SavedState:
+        """:raises InvalidStateError: not what :attr:`Lease.state` returns"""
+        match = _STATE.fullmatch(text) if isinstance(text, str) else None
+        if match is None or int(match[2]) >= 1 << 64:
+            raise InvalidStateError(text)
+        return cls(uuid.UUID(hex=match[1]), int(match[2]))
+
+
+class Loss:
+    """Set once its lease is lost; something to wait for, in a thread or in a selector.
+
+    It is never set by a release in good order.
+    """
+
+    def __init__(self, lease: Lease) -> None:
+        self._lease = lease
+        self._over = threading.Event()  # lost or released: nothing more will happen
+        self._lost = False
+        self._fd = -1
+        self._lock = threading.RLock()
+
+    def is_set(self) -> bool:
+        """True once the lease is lost.  Asks the native core, so it is right at once."""
+        if not self._lost and not self._over.is_set():
+            self._lease._probe()
+        return self._lost
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until the lease is lost (True), or released or ``timeout`` seconds over (False)."""
+        if not self.is_set():
+            self._over.wait(timeout)
+        return self.is_set()
+
+    def fileno(self) -> int:
+        """A file descriptor that becomes, and stays, readable once the lease is lost.
+
+        Made at the first call and open as long as this object lives; only to be polled.
+        """
+        with self._lock:
+            if self._fd < 0:
+                self._fd = os.eventfd(1 if self._lost else 0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+            return self._fd
+
+    def _set(self) -> None:
+        with self._lock:
+            self._lost = True
+            self._over.set()
+            if self._fd >= 0:
+                os.eventfd_write(self._fd, 1)
+
+    def _end(self) -> None:
+        self._over.set()
+
+    def __del__(self) -> None:
+        if getattr(self, "_fd", -1) >= 0:
+            os.close(self._fd)
+
+
+class Lease:
+    """A lease that this host holds, as :meth:`Host.acquire` returned it.
+
+    It stays held until :meth:`release`, or until it is lost: the host could not renew its
+    membership for S seconds, or another host took the lease by force.  Dropping the object does
+    not release the lease.  All methods are thread-safe.  As a context manager it is released at
+    the end of the block, and LeaseLostError is raised there if it was lost meanwhile.
+    """
+
+    def __init__(self, host: Host, grant: _core.Grant, request: Request) -> None:
+        self._host = host
+        self._handle = grant.handle
+        self._token = grant.token
+        self._uuid = uuid.UUID(bytes=grant.lease)
+        self._request = request
+        self._released = False
+        self._reason = ""
+        self._callbacks: list[Callable[[Lease], object]] = []
+        self.lost = Loss(self)
+
+    @property
+    def name(self) -> str:
+        """The lease's name."""
+        return self._request.name
+
+    @property
+    def mode(self) -> Mode:
+        """ "exclusive" or "shared"."""
+        return self._request.mode
+
+    @property
+    def label(self) -> str:
+        """What was said about the holder, shown to whoever asks who holds the lease."""
+        return self._request.label
+
+    @property
+    def uuid(self) -> uuid.UUID:
+        """UUID of the lease, new at every creation of its name."""
+        return self._uuid
+
+    @property
+    def host(self) -> Host:
+        """The host that holds it."""
+        return self._host
+
+    @property
+    def token(self) -> int:
+        """The fencing token: every exclusive holder has a larger one than all before it (under
+        the same UUID).  Shared holders have that of the last exclusive one, or a larger one."""
+        return self._token
+
+    @property
+    def state(self) -> str:
+        """What to pass as ``state`` to a later acquire, on this host or another, that shall succeed
+        only if nobody else took the lease exclusively in between.  Characters: ``[0-9a-f:]``."""
+        return str(SavedState(self._uuid, self._token))
+
+    @property
+    def held(self) -> bool:
+        """True while it is neither released nor lost."""
+        return not self._released and not self.lost.is_set()
+
+    def remaining(self) -> float:
+        """Seconds for which the lease is certainly still held if nothing more is heard from the
+        storage; 0.0 when it is lost or released.  Renewal keeps it between 7/8 S and S."""
+        if not self.held:
+            return 0.0
+        return self._host.remaining()
+
+    def check(self) -> None:
+        """Return quietly if the lease is held at this moment.
+
+        :raises LeaseLostError: it is lost
+        :raises LeaseReleasedError: it was released
+        :raises ForkedError: in a forked child
+        """
+        self._host._check_fork()
+        if self.lost.is_set():
+            raise LeaseLostError(self.name, self._reason)
+        if self._released:
+            raise LeaseReleasedError(self.name)
+
+    def release(self, timeout: float | None = None) -> None:
+        """Give the lease up; return when that is durable.  A second call does nothing.
+
+        :param timeout: seconds to wait for the storage; None: as long as the host lives
+        :raises LeaseLostError: it had been lost before; there is nothing left to release
+        :raises WaitTimeoutError: not durable yet; the host goes on trying in the background
+        :raises StorageError: likewise
+        :raises FinishedError: the host's membership ended meanwhile
+        :raises ForkedError: in a forked child
+        """
+        self._host.release_many([self], timeout)
+
+    def on_lost(self, callback: Callable[[Lease], object]) -> None:
+        """Have ``callback(lease)`` called once when the lease is lost; at once if it is already.
+
+        It is called in a thread of the host (or in this one), with no lock held.  It must not
+        block for long: the other callbacks of this host wait for it.
+        """
+        with self.lost._lock:
+            if not self.lost._lost:
+                self._callbacks.append(callback)
+                return
+        callback(self)
+
+    def _probe(self) -> None:
+        """Look whether the lease is lost, and make it known if so."""
+        if self._released:
+            return
+        reason = self._host._why_lost(self._handle)
+        # Asked in this order: a release by another thread makes the handle unknown, which is no loss.
+        if reason and not self._released:
+            self._mark_lost(reason)
+
+    def _mark_lost(self, reason: str) -> None:
+        with self.lost._lock:
+            if self.lost._lost or self._released:
+                return
+            self._reason = reason
+            self.lost._set()
+            callbacks, self._callbacks = self._callbacks, []
+        for callback in callbacks:
+            try:
+                callback(self)
+            except Exception:
+                _log.exception("a callback for the loss of lease %r failed", self.name)
+
+    def _mark_released(self) -> bool:
+        """True for the one caller that shall release it."""
+        with self.lost._lock:
+            if self._released:
+                return False
+            self._released = True
+            self._callbacks = []
+            self.lost._end()
+            return True
+
+    def __enter__(self) -> Lease:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._host._forked():
+            return  # the parent's lease is the parent's to release
+        if error is None:
+            self.release()
+            return
+        try:
+            self.release()
+        except Exception as trouble:
+            # The block's own error matters more; the loss is told beside it.
+            error.add_note(f"lease {self.name!r} at the end of the block: {trouble}")
+
+    def __repr__(self) -> str:
+        condition = "lost" if self.lost._lost else "released" if self._released else "held"
+        return f"<Lease {self.name!r} {self.mode} token={self._token} {condition}>"
+
+
+def mode_name(number: int) -> Mode:
+    """The name of a mode as the core numbers it; "exclusive" for what it does not know."""
+    return MODE_NAMES.get(number, "exclusive")
