@@ -13,7 +13,7 @@ from diskpaxos.errors import DiskPaxosError
 from diskpaxos.host import Host, HostEvent, HostStatus
 from diskpaxos.lease import Lease, Loss, Request, SavedState
 from diskpaxos.lockspace import Lockspace
-from diskpaxos.version import __version__
+from diskpaxos._version import __version__
 from diskpaxos.views import DiskInfo, Drain, Holder, HostInfo, LeaseInfo, Liveness, LockspaceInfo
 
 __all__ = [

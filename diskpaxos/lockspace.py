@@ -16,7 +16,7 @@ from diskpaxos.arguments import Paths, name_bytes, nanoseconds, path_list
 from diskpaxos.errors import ClosedError, DiskPaxosError, ForkedError, InvalidArgumentError
 from diskpaxos.failure import translated
 from diskpaxos.host import Host
-from diskpaxos.version import software_number
+from diskpaxos._version import software_number
 from diskpaxos.views import DiskInfo, HostInfo, LeaseInfo, LockspaceInfo
 
 if TYPE_CHECKING:
