@@ -3,6 +3,7 @@
 #define DPX_PROTOCOL_AREA_H
 
 #include "lease.h"
+#include "peers.h"
 
 typedef enum dpx_image {
     DPX_IMAGE_COUNTS,

@@ -2,6 +2,13 @@
 
 #include <string.h>
 
+void dpx_lease_unlocate(dpx_lease *lease)
+{
+    char name[sizeof lease->name];
+    memcpy(name, lease->name, sizeof name);
+    dpx_lease_reset(lease, name, lease->name_length);
+}
+
 void dpx_lease_reset(dpx_lease *lease, const char *name, size_t name_length)
 {
     memset(lease, 0, sizeof *lease);

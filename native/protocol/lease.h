@@ -31,6 +31,9 @@ typedef struct dpx_lease {
     dpx_flag flag;       /* a flag that was in the way, hold = 0: none */
 } dpx_lease;
 
+/* Forgets where the lease is and all that goes with the place; nothing may be held. */
+void dpx_lease_unlocate(dpx_lease *lease);
+
 /* Forgets everything; name: checked by the caller (dpx_name_valid). */
 void dpx_lease_reset(dpx_lease *lease, const char *name, size_t name_length);
 

@@ -1,0 +1,149 @@
+/* What the images of a round mean, lease by lease.  No I/O, no phases: only decisions. */
+#include <string.h>
+
+#include "round_state.h"
+
+bool dpx_judge_header(const dpx_view *view, const dpx_wish *wish)
+{
+    const dpx_lease *lease = wish->lease;
+    const dpx_header *meant = &lease->header;
+    if (wish->change_token != 0) /* exactly as it was when the change was decided */
+        return view->header.state == meant->state && view->header.sequence == meant->sequence &&
+               view->header.directory_token == meant->directory_token;
+    return view->header.state == DPX_LEASE_IN_USE && dpx_uuid_equal(&view->header.lease, &meant->lease) &&
+           view->header.name_length == lease->name_length &&
+           memcmp(view->header.name, lease->name, lease->name_length) == 0;
+}
+
+static bool stale(const dpx_view *view, const dpx_wish *wish)
+{
+    return !dpx_uuid_equal(&view->header.lease, &wish->resume_lease) ||
+           wish->lease->last_exclusive > wish->resume_token || view->last_exclusive > wish->resume_token;
+}
+
+enum judgement dpx_judge(const dpx_view *view, const dpx_wish *wish, uint64_t ballot)
+{
+    if (view->header_stale)
+        return JUDGE_DAMAGED;
+    if (view->change_open && !wish->resolving)
+        return JUDGE_OPEN;
+    if (!dpx_judge_header(view, wish))
+        return JUDGE_CHANGED;
+    if (view->higher.hold != 0)
+        return JUDGE_GIVE_WAY;
+    if (view->lower.hold != 0)
+        return JUDGE_LOWER;
+    if (wish->mode == DPX_MODE_EXCLUSIVE && view->top_others > ballot)
+        return JUDGE_HIGHER;
+    if (wish->resume && stale(view, wish))
+        return JUDGE_STALE;
+    return JUDGE_TAKEN;
+}
+
+/* While the own flag was visible throughout, nobody can have taken the lease: a raised flag
+ * with a higher last_exclusive is an attempt that is about to give way, or one whose host
+ * died in it.  Once it had vanished from some disk, any higher last_exclusive may be a taking. */
+bool dpx_judge_kept(const dpx_view *view, const dpx_lease *lease, bool after_regress)
+{
+    const dpx_header *header = &view->header;
+    if (header->state != DPX_LEASE_IN_USE || !dpx_uuid_equal(&header->lease, &lease->header.lease))
+        return false;
+    uint64_t taken = after_regress ? view->last_exclusive : view->settled_exclusive;
+    return taken <= lease->token;
+}
+
+static void carry_on(const dpx_world *world, dpx_lease *lease, const dpx_view *view)
+{
+    lease->known = true;
+    if (!view->own_seen)
+        return;
+    lease->ballot = view->own.ballot;
+    lease->last_exclusive = view->own.last_exclusive;
+    lease->directory_token = view->own.directory_token;
+    if (view->own.who.generation != world->self.generation)
+        return;
+    /* This incarnation wrote here before, under a name that is gone: its sequence goes on.
+     * No round ends before its last write is durable, so a majority shows the highest. */
+    lease->sequence = view->own.sequence;
+}
+
+void dpx_judge_learn(const dpx_world *world, dpx_wish *wish, const dpx_view *view, const dpx_flag *flag)
+{
+    dpx_lease *lease = wish->lease;
+    if (!lease->known)
+        carry_on(world, lease, view);
+    lease->top_ballot = view->top;
+    if (wish->change_token == 0)
+        lease->header = view->header;
+    bool same = flag->hold != 0 && flag->hold == lease->flag.hold &&
+                dpx_incarnation_equal(&flag->who, &lease->flag.who);
+    uint64_t first_seen = same ? lease->flag.seen_at : flag->seen_at;
+    lease->flag = *flag;
+    lease->flag.seen_at = first_seen;
+    lease->cached = true;
+}
+
+uint64_t dpx_judge_ballot(const dpx_round *round)
+{
+    uint64_t top = 0;
+    for (uint32_t i = 0; i < round->count; i++) {
+        const dpx_lease *lease = round->wishes[i].lease;
+        if (lease->top_ballot > top)
+            top = lease->top_ballot;
+        if (lease->ballot > top)
+            top = lease->ballot;
+    }
+    uint64_t next = (top / DPX_BALLOT_SLOTS + 1) * DPX_BALLOT_SLOTS + round->world->self.slot;
+    return next < DPX_BALLOT_CEILING ? next : 0;
+}
+
+static void set_label(dpx_own *content, const char *label, uint8_t length)
+{
+    content->label_length = length;
+    memcpy(content->label, label, length);
+}
+
+static void start_content(const dpx_round *round, struct round_item *item, const dpx_lease *lease)
+{
+    uint64_t sequence = item->content.sequence;
+    item->content = (dpx_own){.who = round->world->self,
+                              .sequence = sequence,
+                              .written_at = round->world->wall,
+                              .area = lease->header.area,
+                              .lease = lease->header.lease,
+                              .directory_token = lease->directory_token,
+                              .ballot = lease->ballot};
+    if (lease->header.directory_token > lease->directory_token)
+        item->content.directory_token = lease->header.directory_token;
+}
+
+void dpx_content_raise(dpx_round *round, struct round_item *item, const dpx_wish *wish, uint64_t ballot)
+{
+    dpx_lease *lease = wish->lease;
+    lease->ballot = ballot; /* used up, whatever becomes of it */
+    item->ballot = ballot;
+    start_content(round, item, lease);
+    item->content.hold = ballot;
+    item->content.mode = wish->mode;
+    item->content.last_exclusive = wish->mode == DPX_MODE_EXCLUSIVE ? ballot : lease->last_exclusive;
+    item->content.change_token = wish->change_token;
+    item->content.target = wish->target;
+    item->content.held_since = round->world->wall;
+    set_label(&item->content, wish->label, wish->label_length);
+}
+
+/* A void writes mode, hold and last_exclusive as this incarnation held them before the attempt. */
+void dpx_content_held(dpx_round *round, struct round_item *item, const dpx_wish *wish)
+{
+    const dpx_lease *lease = wish->lease;
+    start_content(round, item, lease);
+    item->content.hold = lease->hold;
+    item->content.mode = lease->mode;
+    item->content.last_exclusive = lease->last_exclusive;
+    if (lease->hold == 0)
+        return;
+    item->content.change_token = lease->change_token;
+    item->content.target = lease->target;
+    item->content.held_since = lease->held_since;
+    set_label(&item->content, lease->label, lease->label_length);
+}

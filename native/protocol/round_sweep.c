@@ -1,0 +1,214 @@
+/* One sweep: the same blocks written to, or areas read from, every disk that can be
+ * reached; good as soon as every lease of the sweep has a majority. */
+#include <string.h>
+
+#include "round_state.h"
+
+#define ETIME_ERROR (-62) /* the gate was closed: nothing was issued */
+
+bool dpx_sweep_majority(const dpx_round *round, uint8_t disks)
+{
+    uint32_t count = 0;
+    for (; disks; disks &= (uint8_t)(disks - 1))
+        count++;
+    return count >= dpx_majority(round->world->geometry);
+}
+
+void dpx_sweep_begin(dpx_round *round, enum sweep_kind kind, uint64_t limit, uint64_t now)
+{
+    round->sweep_kind = kind;
+    round->sweep++;
+    round->sweep_began = now;
+    round->sweep_limit = limit;
+    for (uint32_t d = 0; d < round->world->geometry->disks; d++)
+        round->channels[d].done = round->channels[d].sent = false;
+    for (uint32_t i = 0; i < round->count; i++) {
+        struct round_item *item = &round->items[i];
+        item->counted = item->returned = 0;
+        item->flawed = item->own_flawed = item->regressed = false;
+        if (item->in_sweep && kind != SWEEP_READ) {
+            dpx_lease *lease = round->wishes[i].lease;
+            item->content.sequence = ++lease->sequence;
+            item->written = 0;
+        }
+    }
+}
+
+enum sweep_state dpx_sweep_state(const dpx_round *round, uint64_t now)
+{
+    bool good = true;
+    bool waiting = false;
+    for (uint32_t i = 0; i < round->count; i++) {
+        const struct round_item *item = &round->items[i];
+        uint8_t disks = round->sweep_kind == SWEEP_WRITE ? item->written : item->counted;
+        if (item->in_sweep && !dpx_sweep_majority(round, disks))
+            good = false;
+    }
+    if (good)
+        return SWEEP_GOOD;
+    for (uint32_t d = 0; d < round->world->geometry->disks; d++)
+        waiting |= !round->channels[d].done;
+    return waiting && now < round->sweep_limit ? SWEEP_RUNNING : SWEEP_FAILED;
+}
+
+/* ---- requests ---- */
+
+static uint32_t area_of(const dpx_round *round, uint32_t i)
+{
+    const struct round_item *item = &round->items[i];
+    return round->phase == ROUND_LOOK ? item->probe : round->wishes[i].lease->header.area;
+}
+
+/* Never two writes of one block in flight, not even after a time limit. */
+static bool suspect(const dpx_round *round, uint32_t disk)
+{
+    if (round->sweep_kind == SWEEP_READ)
+        return false;
+    for (uint32_t i = 0; i < round->count; i++)
+        if (round->items[i].in_sweep && (round->world->in_flight[area_of(round, i)] >> disk & 1))
+            return true;
+    return false;
+}
+
+static void build_write(dpx_round *round, struct round_channel *channel, uint32_t disk, uint32_t i)
+{
+    const dpx_geometry *geometry = round->world->geometry;
+    struct round_item *item = &round->items[i];
+    uint32_t n = channel->request.write_count++;
+    uint32_t area = area_of(round, i);
+    uint8_t *block = channel->blocks + (size_t)n * geometry->block_size;
+    dpx_own_encode(block, geometry, disk, &item->content);
+    channel->writes[n] = (dpx_extent){.block = dpx_own_block(geometry, area, round->world->self.slot),
+                                      .count = 1,
+                                      .data = block};
+    channel->sequences[n] = item->content.sequence;
+    round->world->in_flight[area] |= (uint8_t)(1u << disk);
+}
+
+static void build(dpx_round *round, uint32_t disk)
+{
+    const dpx_geometry *geometry = round->world->geometry;
+    struct round_channel *channel = &round->channels[disk];
+    size_t area_bytes = (size_t)geometry->area_blocks * geometry->block_size;
+    uint32_t n = 0;
+    channel->request = (dpx_request){.disk = disk, .writes = channel->writes, .reads = channel->reads,
+                                     .outstanding = true, .sweep = round->sweep};
+    for (uint32_t i = 0; i < round->count; i++) {
+        if (!round->items[i].in_sweep)
+            continue;
+        channel->items[n] = i;
+        channel->areas[n] = area_of(round, i);
+        if (round->sweep_kind != SWEEP_READ)
+            build_write(round, channel, disk, i);
+        if (round->sweep_kind != SWEEP_WRITE) {
+            channel->reads[n] = (dpx_extent){.block = dpx_header_block(geometry, channel->areas[n]),
+                                             .count = 1 + geometry->max_hosts,
+                                             .data = channel->images + (size_t)i * area_bytes};
+            channel->request.read_count++;
+        }
+        n++;
+    }
+    channel->sent = true;
+}
+
+dpx_request *dpx_sweep_next(dpx_round *round, bool *blocked)
+{
+    *blocked = false;
+    for (uint32_t d = 0; d < round->world->geometry->disks; d++) {
+        struct round_channel *channel = &round->channels[d];
+        if (channel->sent || channel->request.outstanding)
+            continue;
+        if (suspect(round, d)) {
+            *blocked = true;
+            continue;
+        }
+        build(round, d);
+        return &channel->request;
+    }
+    return NULL;
+}
+
+/* ---- completion ---- */
+
+/* What was written, of whatever sweep: it is in flight no more, and known to be there. */
+static void book_writes(dpx_round *round, struct round_channel *channel, bool current)
+{
+    const dpx_request *request = &channel->request;
+    uint8_t bit = (uint8_t)(1u << request->disk);
+    for (uint32_t n = 0; n < request->write_count; n++) {
+        uint32_t area = channel->areas[n];
+        uint32_t i = channel->items[n];
+        dpx_lease *lease = round->wishes[i].lease;
+        round->world->in_flight[area] &= (uint8_t)~bit;
+        if (!request->writes_issued || request->writes[n].error != 0)
+            continue;
+        bool same_area = lease->located && lease->header.area == area;
+        if (same_area && lease->done[request->disk] < channel->sequences[n])
+            lease->done[request->disk] = channel->sequences[n];
+        if (current)
+            round->items[i].written |= bit;
+    }
+    if (request->writes_issued && request->read_count > 0)
+        round->raised = true; /* a pair: it raised a flag */
+}
+
+static bool book_image(dpx_round *round, struct round_channel *channel, uint32_t n)
+{
+    const dpx_request *request = &channel->request;
+    uint32_t i = channel->items[n];
+    struct round_item *item = &round->items[i];
+    uint8_t bit = (uint8_t)(1u << request->disk);
+    const uint8_t *image = request->reads[n].data;
+    if (request->reads[n].error != 0)
+        return true;
+    item->returned |= bit;
+    switch (dpx_image_check(round->world, round->wishes[i].lease, request->disk, channel->areas[n], image,
+                            &round->cause)) {
+    case DPX_IMAGE_COUNTS:
+        item->counted |= bit;
+        break;
+    case DPX_IMAGE_REGRESSED:
+        item->regressed = true;
+        break;
+    case DPX_IMAGE_OWN_FLAWED:
+        item->own_flawed = true;
+        break;
+    case DPX_IMAGE_FLAWED:
+        item->flawed = true;
+        round->cause.item = i;
+        break;
+    case DPX_IMAGE_SUPERSEDED:
+        return false;
+    }
+    return true;
+}
+
+bool dpx_sweep_complete(dpx_round *round, dpx_request *request)
+{
+    struct round_channel *channel = &round->channels[request->disk];
+    bool current = request->sweep == round->sweep;
+    request->outstanding = false;
+    book_writes(round, channel, current);
+    if (!current)
+        return true; /* a late answer: the disk may take part in the present sweep now */
+    channel->done = true;
+    if (request->error != 0) {
+        round->cause.error = request->error;
+        round->cause.disk = request->disk;
+    }
+    if (request->error == ETIME_ERROR || round->sweep_kind == SWEEP_WRITE)
+        return true;
+    for (uint32_t n = 0; n < request->read_count; n++)
+        if (!book_image(round, channel, n))
+            return false;
+    return true;
+}
+
+void dpx_sweep_images(const dpx_round *round, const struct round_item *item, const uint8_t *images[DPX_MAX_DISKS])
+{
+    const dpx_geometry *geometry = round->world->geometry;
+    size_t area_bytes = (size_t)geometry->area_blocks * geometry->block_size;
+    size_t at = (size_t)(item - round->items) * area_bytes;
+    for (uint32_t d = 0; d < DPX_MAX_DISKS; d++)
+        images[d] = d < geometry->disks && (item->counted >> d & 1) ? round->channels[d].images + at : NULL;
+}

@@ -1,0 +1,158 @@
+/* Rounds over blocks that are held, or damaged: watching, healing, rewriting. */
+#include <string.h>
+
+#include "round_state.h"
+
+#define JUDGINGS 4u /* judging reads after healing, before a flag in the way is taken for a holder */
+
+/* ---- watching ---- */
+
+/* A held lease after a look: DPX_DONE, DPX_LOST, or DPX_RUNNING: the flag must be raised again. */
+static dpx_verdict watch_one(dpx_round *round, uint32_t i, uint64_t now)
+{
+    struct round_item *item = &round->items[i];
+    dpx_lease *lease = round->wishes[i].lease;
+    bool behind = false;
+    dpx_view view;
+    item->shown = dpx_sweep_majority(round, item->counted);
+    for (uint32_t d = 0; d < round->world->geometry->disks; d++) {
+        bool suspect = round->world->in_flight[lease->header.area] >> d & 1;
+        behind |= (item->counted >> d & 1) && !suspect && lease->done[d] < lease->sequence;
+    }
+    if (item->regressed || item->own_flawed || (item->shown && behind))
+        item->heals = true;
+    if (!item->shown)
+        return item->heals ? DPX_RUNNING : item->flawed ? DPX_DAMAGED : DPX_STORAGE;
+    dpx_round_scan(round, i, (dpx_attempt){.ballot = lease->hold, .mode = lease->mode}, now, &view);
+    if (view.header_stale)
+        return DPX_DAMAGED;
+    if (!dpx_judge_kept(&view, lease, false))
+        return DPX_LOST;
+    lease->header = view.header;
+    return item->heals ? DPX_RUNNING : DPX_DONE;
+}
+
+static void end_watch(dpx_round *round)
+{
+    dpx_verdict verdict = DPX_DONE;
+    for (uint32_t i = 0; i < round->count; i++)
+        if (round->wishes[i].outcome != DPX_DONE && verdict != DPX_LOST)
+            verdict = round->wishes[i].outcome;
+    dpx_round_finish(round, verdict);
+}
+
+void dpx_after_watch_look(dpx_round *round, uint64_t now)
+{
+    bool heal = false;
+    for (uint32_t i = 0; i < round->count; i++) {
+        struct round_item *item = &round->items[i];
+        dpx_verdict outcome = watch_one(round, i, now);
+        item->in_sweep = outcome == DPX_RUNNING;
+        heal |= item->in_sweep;
+        round->wishes[i].outcome = outcome;
+        if (item->in_sweep)
+            dpx_content_held(round, item, &round->wishes[i]);
+    }
+    if (!heal) {
+        end_watch(round);
+        return;
+    }
+    round->phase = ROUND_RAISE;
+    round->judgings = 0;
+    dpx_sweep_begin(round, SWEEP_PAIR, dpx_round_deadline(round, now), now);
+}
+
+/* The own flag stands again.  Who came in between has taken the lease, or gives way now. */
+void dpx_after_heal(dpx_round *round, enum sweep_state state, uint64_t now)
+{
+    bool again = false;
+    for (uint32_t i = 0; i < round->count; i++) {
+        struct round_item *item = &round->items[i];
+        dpx_wish *wish = &round->wishes[i];
+        dpx_view view;
+        if (!item->in_sweep)
+            continue;
+        if (state != SWEEP_GOOD) { /* lost only if no majority shows the flag */
+            wish->outcome = item->shown ? DPX_STORAGE : DPX_LOST;
+            continue;
+        }
+        dpx_round_scan(round, i, (dpx_attempt){.ballot = wish->lease->hold, .mode = wish->lease->mode}, now, &view);
+        /* A flag that came while ours was gone may be a holder's. */
+        bool clear = item->shown || (view.higher.hold == 0 && view.lower.hold == 0);
+        if (clear && dpx_judge_kept(&view, wish->lease, !item->shown)) {
+            wish->outcome = DPX_DONE;
+            wish->healed = true;
+        } else {
+            wish->outcome = DPX_LOST;
+            again = true;
+        }
+    }
+    if (again && ++round->judgings < JUDGINGS)
+        dpx_round_pause(round, ROUND_JUDGE_PAUSE, dpx_round_settle(round), now);
+    else
+        end_watch(round);
+}
+
+/* ---- rewriting a damaged own block ---- */
+
+/* Blocks that are damaged say nothing.  Returns the disks (bits) that show a sound own block. */
+static uint8_t drop_damaged(dpx_round *round, const uint8_t *const images[DPX_MAX_DISKS])
+{
+    const dpx_geometry *geometry = round->world->geometry;
+    uint64_t first = dpx_header_block(geometry, round->items[0].probe);
+    uint8_t sound = 0;
+    for (uint32_t d = 0; d < geometry->disks; d++) {
+        for (uint32_t n = 0; images[d] && n < 1 + geometry->max_hosts; n++) {
+            uint8_t *block = round->channels[d].images + (size_t)n * geometry->block_size;
+            enum dpx_kind kind = n == 0 ? DPX_KIND_HEADER : DPX_KIND_OWN;
+            if (dpx_block_check(block, geometry, kind, d, first + n) != DPX_SOUND)
+                memset(block, 0, geometry->block_size);
+            else if (n == 1 + round->world->self.slot)
+                sound |= (uint8_t)(1u << d);
+        }
+    }
+    return sound;
+}
+
+/* What the own block is to say: what a majority still shows, else far above all that can be
+ * read, since what the damaged block held is not known.  False: no such ballot. */
+static bool restore_own(dpx_round *round, const dpx_view *view, bool majority_sound)
+{
+    dpx_lease *lease = round->wishes[0].lease;
+    uint64_t top = lease->ballot > view->top ? lease->ballot : view->top;
+    uint64_t above = (top / DPX_BALLOT_SLOTS + DPX_BALLOT_SLOTS) * DPX_BALLOT_SLOTS + round->world->self.slot;
+    bool own = view->own_seen;
+    lease->header = view->header;
+    lease->header.area = round->items[0].probe;
+    lease->known = true;
+    lease->ballot = majority_sound ? (own ? view->own.ballot : 0) : above;
+    lease->last_exclusive = majority_sound ? (own ? view->own.last_exclusive : 0) : above;
+    lease->directory_token = own ? view->own.directory_token : 0;
+    if (own && view->own.who.generation == round->world->self.generation)
+        lease->sequence = view->own.sequence;
+    return majority_sound || above < DPX_BALLOT_CEILING;
+}
+
+void dpx_after_rewrite_look(dpx_round *round, uint64_t now)
+{
+    struct round_item *item = &round->items[0];
+    const uint8_t *images[DPX_MAX_DISKS];
+    dpx_view view;
+    if (!dpx_sweep_majority(round, item->returned)) {
+        dpx_round_finish(round, DPX_STORAGE);
+        return;
+    }
+    item->counted = item->returned;
+    dpx_sweep_images(round, item, images);
+    uint8_t sound = drop_damaged(round, images);
+    dpx_view_scan(round->world, item->probe, images, (dpx_attempt){.mode = DPX_MODE_EXCLUSIVE}, now, &view);
+    if (view.lower.hold != 0) { /* a holder would take our higher last_exclusive for a taking */
+        round->cause.flag = view.lower;
+        dpx_round_finish(round, DPX_REFUSED);
+    } else if (!restore_own(round, &view, dpx_sweep_majority(round, sound))) {
+        dpx_round_finish(round, DPX_CEILING);
+    } else {
+        dpx_content_held(round, item, &round->wishes[0]);
+        dpx_round_lower(round, DPX_DONE, now);
+    }
+}
