@@ -1,7 +1,7 @@
 """The two native artefacts and their flags; everything else is in pyproject.toml.
 
 diskpaxos._core   the extension: native/core.pyx over native/{format,protocol,io,host}/*.c
-diskpaxos/_guard  a tiny executable that ends what `diskpaxos run` started (native/guard/guard.c)
+diskpaxos/_guard  a tiny executable that ends what `diskpaxos run` started (native/guard/*.c)
 
 Environment:
   DISKPAXOS_WERROR=1    compiler warnings are errors (continuous integration)
@@ -17,7 +17,8 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 ROOMS = ("format", "protocol", "io", "host")
-GUARD = "native/guard/guard.c"
+GUARD = sorted(str(path) for path in Path("native/guard").glob("*.c"))
+GUARD_DEPENDS = [*GUARD, *sorted(str(path) for path in Path("native/guard").glob("*.h"))]
 
 
 def switched_on(name: str) -> bool:
@@ -68,9 +69,9 @@ class BuildNative(build_ext):
             self.copy_file(str(in_build), "diskpaxos/_guard")
 
     def build_guard(self, target: Path) -> None:
-        """Compile and link the one-file executable."""
+        """Compile and link the executable."""
         objects = self.compiler.compile(
-            [GUARD], output_dir=self.build_temp, extra_postargs=COMPILE, depends=[GUARD]
+            GUARD, output_dir=self.build_temp, extra_postargs=COMPILE, depends=GUARD_DEPENDS
         )
         self.mkpath(str(target.parent))
         self.compiler.link_executable(
