@@ -250,7 +250,9 @@ static void taken(dpx_change *change, uint64_t now)
 
 static void released(dpx_change *change, uint64_t now)
 {
-    if (change->kind == DPX_CHANGE_DELETE && change->after == DPX_DONE)
+    bool gone = change->kind == DPX_CHANGE_DELETE;
+    bool never_was = change->kind == DPX_CHANGE_CREATE && change->after != DPX_DONE && change->after != DPX_EXISTS;
+    if (gone || never_was)
         dpx_lease_unlocate(change->lease);
     if (change->after != DPX_RUNNING)
         finish(change, change->after);
