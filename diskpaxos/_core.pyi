@@ -68,6 +68,7 @@ class CoreError(Exception):
     flaw: str
     end: int
     slot: int
+    generation: int
     hold: int
     mode: int
     held_since: int
@@ -261,9 +262,7 @@ class Host:
         software: int,
         timeout: int,
     ) -> None: ...
-    def acquire(
-        self, asks: Sequence[Ask], create: bool, timeout: int | None, granted: list[Grant]
-    ) -> None:
+    def acquire(self, asks: Sequence[Ask], create: bool, timeout: int | None, granted: list[Grant]) -> None:
         """Appends the grants to ``granted``, in order: a list, so that no signal can come between
         the grant and the caller's knowing of it."""
 
@@ -277,7 +276,7 @@ class Host:
     def next_event(self) -> CoreEvent | None: ...
     def retire(self, slot: int, timeout: int | None) -> None: ...
     def rewrite(self, area: int, timeout: int | None) -> None: ...
-    def resolve(self, timeout: int | None) -> None: ...
+    def resolve(self, area: int, timeout: int | None) -> None: ...
     def peers(self) -> list[PeerInfo]: ...
     def leave(self, timeout: int | None) -> None: ...
     def interrupt(self) -> None:

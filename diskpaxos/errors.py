@@ -134,7 +134,9 @@ class DiskPaxosError(Exception):
         return _restore, (type(self), self.args, self.__dict__)
 
 
-def _restore(kind: type[DiskPaxosError], args: tuple[Any, ...], attributes: Mapping[str, Any]) -> DiskPaxosError:
+def _restore(
+    kind: type[DiskPaxosError], args: tuple[Any, ...], attributes: Mapping[str, Any]
+) -> DiskPaxosError:
     """Unpickle: the constructors take facts, not the finished text, so they are not called again."""
     error: DiskPaxosError = kind.__new__(kind, *args)
     error.args = args
@@ -204,7 +206,9 @@ class NotFormattedError(LockspaceError):
 
     def __init__(self, path: str) -> None:
         super().__init__(
-            path, f"{path} is not a diskpaxos lockspace", advice=f"check the path, or run `diskpaxos init {path}`"
+            path,
+            f"{path} is not a diskpaxos lockspace",
+            advice=f"check the path, or run `diskpaxos init {path}`",
         )
 
 
@@ -216,8 +220,7 @@ class IncompatibleError(LockspaceError):
         reason = (
             f"has the incompatible features {features:#x}, unknown to this release"
             if features
-            else "has a format version that this release does not know"
-            + (f" ({version})" if version else "")
+            else "has a format version that this release does not know" + (f" ({version})" if version else "")
         )
         super().__init__(path, f"{path} {reason}", advice="use the release of diskpaxos that formatted it")
         self.version = version
@@ -284,7 +287,7 @@ class NoDirectIOError(LockspaceError):
         super().__init__(
             path,
             f"{path} does not support direct I/O (O_DIRECT)",
-            advice="use a block device or a file system with direct I/O (ext4, xfs, NFS; not tmpfs on old kernels)",
+            advice="use a block device, or a file on a file system that has it (ext4, xfs, NFS)",
         )
 
 
@@ -293,7 +296,9 @@ class OtherLockspaceError(LockspaceError):
 
     def __init__(self, path: str) -> None:
         super().__init__(
-            path, f"{path} belongs to another lockspace than the other paths", advice="give the disks of one lockspace"
+            path,
+            f"{path} belongs to another lockspace than the other paths",
+            advice="give the disks of one lockspace",
         )
 
 
@@ -301,7 +306,9 @@ class SameDiskError(LockspaceError):
     """Two paths lead to one disk."""
 
     def __init__(self, path: str) -> None:
-        super().__init__(path, f"{path} is the same disk as another of the paths", advice="give each disk once")
+        super().__init__(
+            path, f"{path} is the same disk as another of the paths", advice="give each disk once"
+        )
 
 
 class DiskCountError(LockspaceError):
@@ -369,7 +376,9 @@ class InUseError(LockspaceError):
             advice = "stop diskpaxos on that host first; no force overrides a living host"
         else:
             what = f"{path} is a lockspace with hosts that did not leave: {', '.join(users)}"
-            advice = "if they are gone for good, use force: it watches them and proceeds only if they stay silent"
+            advice = (
+                "if they are gone for good, use force: it watches them and proceeds only if they stay silent"
+            )
         super().__init__(path, what, advice=advice)
         self.users = users
         self.moving = moving
@@ -403,8 +412,8 @@ class NoFreeSlotError(JoinError):
         super().__init__(
             f"all {len(waiting)} host slots of {path} are taken: {shown}",
             _NOTHING,
-            "wait for dead hosts to be drained, retire those that are gone for good (`diskpaxos hosts retire N`), "
-            "or create the lockspace with more hosts",
+            "wait for dead hosts to be drained, retire those that are gone for good "
+            "(`diskpaxos hosts retire N`), or create the lockspace with more hosts",
         )
         self.path = path
         self.waiting = waiting
@@ -415,7 +424,9 @@ class ClaimCollisionError(JoinError):
 
     def __init__(self, path: str) -> None:
         super().__init__(
-            f"every attempt to claim a host slot of {path} met another host's", "no slot was taken", "try again"
+            f"every attempt to claim a host slot of {path} met another host's",
+            "no slot was taken",
+            "try again",
         )
         self.path = path
 
@@ -500,7 +511,10 @@ class HeldByThisHostError(HeldError):
 
     def __init__(self, lease: str, *, label: str = "", mode: str = "exclusive") -> None:
         super().__init__(
-            lease, label=label, mode=mode, what=f"lease {lease!r} is held by another holder on this host, {mode}"
+            lease,
+            label=label,
+            mode=mode,
+            what=f"lease {lease!r} is held by another holder on this host, {mode}",
         )
 
 
@@ -521,7 +535,9 @@ class LeaseNotFoundError(LeaseError):
     """No lease of this name."""
 
     def __init__(self, lease: str) -> None:
-        super().__init__(lease, f"there is no lease {lease!r}", advice="check the name, or acquire with create=True")
+        super().__init__(
+            lease, f"there is no lease {lease!r}", advice="check the name, or acquire with create=True"
+        )
 
 
 class LeaseExistsError(LeaseError):
@@ -598,11 +614,19 @@ class StorageError(DiskPaxosError):
     """
 
     def __init__(
-        self, action: str, number: int = 0, disk: int = -1, path: str = "", lowering: bool = False, effect: str = ""
+        self,
+        action: str,
+        number: int = 0,
+        disk: int = -1,
+        path: str = "",
+        lowering: bool = False,
+        effect: str = "",
     ) -> None:
         where = f" on {path}" if path else f" on disk {disk}" if disk >= 0 else ""
         if lowering:
-            effect = (effect + "; " if effect else "") + "the attempt is still being withdrawn in the background"
+            effect = (
+                effect + "; " if effect else ""
+            ) + "the attempt is still being withdrawn in the background"
         super().__init__(
             f"{action} failed{where}: {_errno_text(number)}", effect, "check the storage and the path to it"
         )

@@ -10,6 +10,10 @@ from diskpaxos import errors as e
 from diskpaxos.arguments import MODE_NAMES
 
 
+#: Why a lease can be lost while its host lives on.
+TAKEN = "another host took it, or it was deleted"
+
+
 def error_from(
     failure: _core.CoreError,
     action: str,
@@ -35,7 +39,7 @@ def error_from(
     if status in _JOINING:
         return _joining(status, path, given)
     if status in _LEASES:
-        return _about_lease(failure, action, path, lease, host)
+        return _about_lease(failure, path, lease)
     what = f"{action} {lease!r}" if lease else action
     if status == "storage":
         return e.StorageError(what, failure.errno, failure.disk, failure.path, failure.lowering)
@@ -124,7 +128,7 @@ def _joining(status: str, path: str, slot: int) -> e.DiskPaxosError:
     return e.TimingError(path)
 
 
-def _about_lease(failure: _core.CoreError, action: str, path: str, lease: str, host: str) -> e.DiskPaxosError:
+def _about_lease(failure: _core.CoreError, path: str, lease: str) -> e.DiskPaxosError:
     match failure.status:
         case "held":
             return e.HeldError(
@@ -155,7 +159,7 @@ def _about_lease(failure: _core.CoreError, action: str, path: str, lease: str, h
             return e.DamagedError(path, failure.flaw, failure.disk, failure.block, lease)
         case "ceiling":
             return e.TokensExhaustedError(lease)
-    return e.LeaseLostError(lease, "another host took it, or it was deleted")
+    return e.LeaseLostError(lease, TAKEN)
 
 
 @contextmanager

@@ -25,7 +25,7 @@ from diskpaxos.errors import (
     LeaseLostError,
     LeasesHeldError,
 )
-from diskpaxos.failure import translated
+from diskpaxos.failure import TAKEN, translated
 from diskpaxos.lease import Lease, Request, SavedState
 
 if TYPE_CHECKING:
@@ -246,7 +246,9 @@ class Host:
                 self._leases.pop(lease._handle, None)
         if mine and not self._closed:
             try:
-                with translated("release", leases=[m.name for m in mine], paths=self._space.paths, host=self._name):
+                with translated(
+                    "release", leases=[m.name for m in mine], paths=self._space.paths, host=self._name
+                ):
                     self._core.release([lease._handle for lease in mine], limit)
             except (FinishedError, ClosedError):
                 if not lost:
@@ -301,11 +303,13 @@ class Host:
         with translated(f"retire slot {slot}", paths=self._space.paths, host=self._name, given=slot):
             core.retire(slot, limit)
 
-    def resolve(self, timeout: float | None = 30.0) -> None:
-        """Complete or undo creations and deletions that dead hosts left half done."""
+    def resolve(self, area: int, timeout: float | None = 30.0) -> None:
+        """Complete or undo the creation or deletion that a dead host left half done in ``area``."""
         limit, core = nanoseconds(timeout), self._use()
-        with translated("resolve", leases=["directory"], paths=self._space.paths, host=self._name):
-            core.resolve(limit)
+        if not 0 <= area < self._space.geometry.max_leases:
+            raise InvalidArgumentError(f"there is no area {area}")
+        with translated(f"resolve area {area}", paths=self._space.paths, host=self._name):
+            core.resolve(area, limit)
 
     def on_event(self, callback: Callable[[HostEvent], object]) -> None:
         """Have ``callback(event)`` called in a thread of this host with everything that happens to it."""
@@ -384,7 +388,7 @@ class Host:
         if state.remaining == 0:
             return "the lifetime of this host ran out"
         if self._core.hold(handle).state == _core.LOST:
-            return "another host took it, or it was deleted"
+            return TAKEN
         return ""
 
     def _give_back(self, granted: Sequence[_core.Grant]) -> None:
@@ -407,7 +411,7 @@ class Host:
                 lease = self._leases.get(event.handle)
             if lease is not None:
                 name = lease.name
-                lease._mark_lost(reason or "another host took it, or it was deleted")
+                lease._mark_lost(reason or TAKEN)
         elif event.kind == "finished" and not self._closed:
             with self._lock:
                 leases = list(self._leases.values())
@@ -445,7 +449,9 @@ class Host:
         # Not joined to the end, or joined and forgotten.
         if getattr(self, "_closed", True) or self._forked():
             return
-        warnings.warn(f"host {self._name!r} was neither left nor closed", ResourceWarning, source=self, stacklevel=2)
+        warnings.warn(
+            f"host {self._name!r} was neither left nor closed", ResourceWarning, source=self, stacklevel=2
+        )
         self.close()
 
     def __repr__(self) -> str:
@@ -453,14 +459,19 @@ class Host:
         return f"<Host {self._name!r} slot={self._slot} generation={self._generation} {condition}>"
 
 
-_LEVELS = {"lost": logging.ERROR, "finished": logging.ERROR, "damaged": logging.ERROR, "disk_down": logging.WARNING,
-           "healed": logging.WARNING}
+_LEVELS = {
+    "lost": logging.ERROR,
+    "finished": logging.ERROR,
+    "damaged": logging.ERROR,
+    "disk_down": logging.WARNING,
+    "healed": logging.WARNING,
+}
 
 
 def _sentence(event: HostEvent) -> str:
     match event.kind:
         case "lost":
-            return f"lease {event.lease!r} is lost: {event.reason or 'another host took it, or it was deleted'}"
+            return f"lease {event.lease!r} is lost: {event.reason or TAKEN}"
         case "finished":
             return f"the membership is over: {event.reason}"
         case "healed":

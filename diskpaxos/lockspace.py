@@ -8,15 +8,16 @@ import uuid
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from diskpaxos import _core, identity, mounts
+from diskpaxos._version import software_number
 from diskpaxos.arguments import Paths, name_bytes, nanoseconds, path_list
 from diskpaxos.errors import ClosedError, DiskPaxosError, ForkedError, InvalidArgumentError
 from diskpaxos.failure import translated
 from diskpaxos.host import Host
-from diskpaxos._version import software_number
 from diskpaxos.views import DiskInfo, HostInfo, LeaseInfo, LockspaceInfo
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ class Lockspace:
         listed = path_list(paths)
         plan = Plan.make(
             disks=len(listed),
-            name=name if name is not None else os.path.basename(os.path.abspath(listed[0])),
+            name=name if name is not None else Path(listed[0]).absolute().name,
             max_hosts=max_hosts,
             max_leases=max_leases,
             block_size=block_size,

@@ -47,7 +47,7 @@ def parse_mountinfo(text: str, device: int) -> Mount | None:
 def mount_of(path: str) -> Mount | None:
     """The mount that ``path`` lies on; None when the system does not tell."""
     try:
-        device = os.stat(path).st_dev
+        device = Path(path).stat().st_dev
         return parse_mountinfo(_MOUNTINFO.read_text(encoding="utf-8", errors="replace"), device)
     except OSError:
         return None
@@ -66,8 +66,8 @@ def mount_warnings(path: str) -> list[str]:
         )
     elif mount.nfs_version in ("4", "4.0"):
         warnings.append(
-            f"{path} is on NFS version 4.0 ({mount.point}), which has no sessions to keep old writes from being "
-            "repeated: mount with vers=4.1 or later"
+            f"{path} is on NFS version 4.0 ({mount.point}), which has no sessions to keep old writes from "
+            "being repeated: mount with vers=4.1 or later"
         )
     if "soft" in mount.options or "softerr" in mount.options:
         warnings.append(f"{path} is on a soft NFS mount ({mount.point}): mount it hard")
