@@ -17,8 +17,6 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 ROOMS = ("format", "protocol", "io", "host")
-GUARD = sorted(str(path) for path in Path("native/guard").glob("*.c"))
-GUARD_DEPENDS = [*GUARD, *sorted(str(path) for path in Path("native/guard").glob("*.h"))]
 
 
 def switched_on(name: str) -> bool:
@@ -46,9 +44,9 @@ if switched_on("DISKPAXOS_SANITIZE"):
     LINK += SANITIZE
 
 
-def native(pattern: str) -> list[str]:
-    """Files of the four rooms; sorted, so that builds do not depend on the directory's order."""
-    return sorted(str(path) for room in ROOMS for path in Path("native", room).glob(pattern))
+def files(pattern: str, *rooms: str) -> list[str]:
+    """Files below native/; sorted, so that builds do not depend on the directory's order."""
+    return sorted(str(path) for room in rooms for path in Path("native", room).glob(pattern))
 
 
 class BuildNative(build_ext):
@@ -71,7 +69,10 @@ class BuildNative(build_ext):
     def build_guard(self, target: Path) -> None:
         """Compile and link the executable."""
         objects = self.compiler.compile(
-            GUARD, output_dir=self.build_temp, extra_postargs=COMPILE, depends=GUARD_DEPENDS
+            files("*.c", "guard"),
+            output_dir=self.build_temp,
+            extra_postargs=COMPILE,
+            depends=files("*.h", "guard"),
         )
         self.mkpath(str(target.parent))
         self.compiler.link_executable(
@@ -85,8 +86,8 @@ class BuildNative(build_ext):
 
 core = Extension(
     "diskpaxos._core",
-    sources=["native/core.pyx", *native("*.c")],
-    depends=native("*.h"),
+    sources=["native/core.pyx", *files("*.c", *ROOMS)],
+    depends=[*files("*.h", *ROOMS), *files("*.pyx", "."), *files("*.pxd", ".")],
     include_dirs=["native"],
     extra_compile_args=COMPILE,
     extra_link_args=LINK,
