@@ -74,7 +74,7 @@ static void disks_carry_out(memory_disks *disks, dpx_request *request, uint64_t 
         request->error = -62;
         return;
     }
-    disks->stages += (request->write_count > 0) + (request->read_count > 0);
+    disks->stages += (request->write_count > 0 ? 1u : 0u) + (request->read_count > 0 ? 1u : 0u);
     request->write_issued_at = disks->now;
     for (uint32_t i = 0; i < request->write_count; i++) {
         dpx_extent *extent = &request->writes[i];
