@@ -144,3 +144,12 @@ void dpx_block_seal(void *data, const dpx_geometry *geometry)
     dpx_disk_common *common = data;
     dpx_store32(&common->crc32c, dpx_block_crc(data, geometry->block_size));
 }
+
+dpx_key dpx_block_key(const void *data)
+{
+    const uint8_t *block = data;
+    return (dpx_key){.kind = block[offsetof(dpx_disk_common, kind)],
+                     .index = dpx_load64(block + offsetof(dpx_disk_common, index)),
+                     .generation = dpx_load64(block + offsetof(dpx_disk_common, generation)),
+                     .sequence = dpx_load64(block + offsetof(dpx_disk_common, sequence))};
+}

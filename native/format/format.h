@@ -92,6 +92,15 @@ dpx_flaw dpx_superblock_decode(const void *data, size_t length, dpx_geometry *ge
 void dpx_superblock_encode(void *data, const dpx_geometry *geometry, uint32_t disk,
                            uint64_t sequence, uint64_t written_at);
 
+/* What orders the copies of a block, without decoding the rest of it. */
+typedef struct dpx_key {
+    uint8_t kind;
+    uint64_t index;
+    uint64_t generation;
+    uint64_t sequence;
+} dpx_key;
+dpx_key dpx_block_key(const void *data);
+
 /* ---- decoded blocks ---- */
 
 typedef struct dpx_incarnation {

@@ -1,6 +1,5 @@
 #include "area.h"
 
-#include <endian.h>
 #include <string.h>
 
 static const uint8_t *block_at(const dpx_geometry *geometry, const uint8_t *image, uint32_t number)
@@ -50,20 +49,19 @@ static const uint8_t *newest_copy(const dpx_geometry *geometry, const uint8_t *c
                                   uint32_t number)
 {
     const uint8_t *newest = NULL;
-    uint64_t generation = 0, sequence = 0;
+    dpx_key key = {0};
     enum dpx_kind kind = number == 0 ? DPX_KIND_HEADER : DPX_KIND_OWN;
     for (uint32_t d = 0; d < geometry->disks; d++) {
         if (!images[d])
             continue;
         const uint8_t *block = block_at(geometry, images[d], number);
-        const dpx_disk_common *common = (const dpx_disk_common *)(const void *)block;
-        uint64_t g = le64toh(common->generation), s = le64toh(common->sequence);
-        bool newer = !newest || dpx_copy_order(g, s, generation, sequence) > 0;
-        if (!newer || (common->kind != kind || le64toh(common->index) != first + number))
+        dpx_key copy = dpx_block_key(block);
+        if (copy.kind != kind || copy.index != first + number)
+            continue; /* dropped as damaged */
+        if (newest && dpx_copy_order(copy.generation, copy.sequence, key.generation, key.sequence) <= 0)
             continue;
         newest = block;
-        generation = g;
-        sequence = s;
+        key = copy;
     }
     return newest;
 }
@@ -125,7 +123,7 @@ void dpx_view_scan(const dpx_world *world, uint32_t area, const uint8_t *const i
     for (uint32_t slot = 0; slot < geometry->max_hosts; slot++) {
         dpx_own own;
         block = newest_copy(geometry, images, first, 1 + slot);
-        if (!block || ((const dpx_disk_common *)(const void *)block)->generation == 0)
+        if (!block || dpx_block_key(block).generation == 0)
             continue; /* never written by anybody */
         dpx_own_decode(block, &own);
         uint64_t highest = own.ballot > own.hold ? own.ballot : own.hold;
