@@ -10,6 +10,7 @@ with diskpaxos.Lockspace.open("/shared/lockspace") as space, space.join() as hos
 
 from diskpaxos import errors
 from diskpaxos._version import __version__
+from diskpaxos.driver import load
 from diskpaxos.errors import DiskPaxosError
 from diskpaxos.host import Host, HostEvent, HostStatus
 from diskpaxos.lease import Lease, Loss, Request, SavedState
@@ -35,4 +36,5 @@ __all__ = [
     "SavedState",
     "__version__",
     "errors",
+    "load",
 ]
