@@ -32,9 +32,7 @@ class Floor:
     """Bare I/Os on one file, one operation at a time, timed by the program itself."""
 
     def __init__(self, path: Path) -> None:
-        self._process = subprocess.Popen(
-            [build(), path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
+        self._process = subprocess.Popen([build(), path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def run(self, at: int, *, count: int = 1, step: int = 0, write: int = 0, read: int = 0) -> float:
         """Seconds for ``count`` writes and then ``count`` reads of so many bytes, ``step`` apart."""

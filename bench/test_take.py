@@ -65,9 +65,7 @@ def test_take_cached(
     """W R"""
     holder = Holder(host, names)
     holder.take()
-    against_floor(
-        holder.take, lambda: floor.run(scratch.at, write=scratch.block, read=scratch.read), holder.release
-    )
+    against_floor(holder.take, lambda: floor.run(scratch.at, write=scratch.block, read=scratch.read), holder.release)
     holder.release()
 
 
@@ -88,9 +86,7 @@ def test_take_many(
     holder.take()
 
     def bare() -> float:
-        return floor.run(
-            scratch.at, count=len(names), step=scratch.area, write=scratch.block, read=scratch.read
-        )
+        return floor.run(scratch.at, count=len(names), step=scratch.area, write=scratch.block, read=scratch.read)
 
     against_floor(holder.take, bare, holder.release, rounds=200)
     holder.release()

@@ -98,9 +98,7 @@ class Pair:
     us: diskpaxos.Host
     them: diskpaxos.Host
 
-    def cost(
-        self, operation: Callable[[], object], prepare: Callable[[], object] = lambda: None
-    ) -> list[Count]:
+    def cost(self, operation: Callable[[], object], prepare: Callable[[], object] = lambda: None) -> list[Count]:
         """What one operation costs on each device; ``prepare`` is not counted."""
         for _ in range(5):
             prepare()

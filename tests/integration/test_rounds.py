@@ -56,9 +56,7 @@ def test_a_batch_takes_the_rounds_of_one(tmp_path: Path) -> None:
     if strace is None:
         pytest.skip("needs strace")
     path = tmp_path / "lockspace"
-    diskpaxos.Lockspace.create(
-        path, max_hosts=64, max_leases=200, block_size=512, outage_tolerance=240.0
-    ).close()
+    diskpaxos.Lockspace.create(path, max_hosts=64, max_leases=200, block_size=512, outage_tolerance=240.0).close()
     out = tmp_path / "trace"
     options = ["-f", "-e", "trace=io_submit,write", "-e", "signal=none", "-s", "64", "-o", str(out)]
     run = subprocess.run(

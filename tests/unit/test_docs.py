@@ -21,10 +21,7 @@ def documented(kind: str) -> list[tuple[int, str, str, str]]:
     """(offset, bytes, field, type) of every row of one table in docs/format.md."""
     text = (DOCS / "format.md").read_text()
     table = text.split(f"<!-- fields: {kind} -->")[1].split("<!-- end -->")[0]
-    rows = [
-        [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
-        for line in table.strip().splitlines()[2:]
-    ]
+    rows = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in table.strip().splitlines()[2:]]
     assert all(meaning for *_, meaning in rows), "every field says what it means"
     return [(int(offset), size, name.strip("`"), kind_) for offset, size, name, kind_, _ in rows]
 
@@ -44,9 +41,7 @@ def test_format_tables_leave_no_byte_out() -> None:
     common = [f for f in _core.fields() if f.kind == 0]
     for name, kind in KINDS.items():
         at = 0
-        for f in sorted(
-            (*common, *(f for f in _core.fields() if f.kind == kind != 0)), key=lambda f: f.offset
-        ):
+        for f in sorted((*common, *(f for f in _core.fields() if f.kind == kind != 0)), key=lambda f: f.offset):
             assert f.offset == at, f"{name}.{f.name}"
             at += f.size * f.count
         assert at == (64 if kind == 0 else 512), name
