@@ -235,6 +235,7 @@ class PeerInfo(NamedTuple):
     damaged: bool
     dead: bool
     drain: int
+    moved: bool
     silent_for: int
     until_silent: int
 

@@ -25,7 +25,7 @@ HostState = namedtuple(
     "last_duration worst_duration notices counter",
 )
 CoreEvent = namedtuple("CoreEvent", "kind handle end disk slot errno block name")
-PeerInfo = namedtuple("PeerInfo", "slot generation counter self damaged dead drain silent_for until_silent")
+PeerInfo = namedtuple("PeerInfo", "slot generation counter self damaged dead drain moved silent_for until_silent")
 
 
 def end_text(int end):
@@ -332,7 +332,7 @@ cdef class Host:
             return [
                 PeerInfo(
                     found[i].record.who.slot, found[i].record.who.generation, found[i].record.counter,
-                    bool(found[i].self_), bool(found[i].damaged), bool(found[i].dead), found[i].drain,
+                    bool(found[i].self_), bool(found[i].damaged), bool(found[i].dead), found[i].drain, bool(found[i].moved),
                     found[i].silent_for, found[i].until_silent,
                 )
                 for i in range(min(count, capacity))

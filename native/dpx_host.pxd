@@ -201,6 +201,7 @@ cdef extern from "host/host.h" nogil:
         c_bool damaged
         c_bool dead
         int drain
+        c_bool moved
         uint64_t silent_for
         uint64_t until_silent
 

@@ -153,6 +153,7 @@ typedef struct dpx_peer_info {
     bool damaged;
     bool dead;
     int drain;              /* dpx_drain of protocol/peers.h */
+    bool moved;             /* its counter was seen to grow (dpx_peer.moved_at) */
     uint64_t silent_for;    /* ns since its record last moved, as watched by this host */
     uint64_t until_silent;  /* ns */
 } dpx_peer_info;
