@@ -42,6 +42,14 @@ typedef struct dpx_request {
     bool outstanding; /* the machine's: handed out and not yet completed */
     uint32_t sweep;   /* the machine's: which of its sweeps it belongs to */
     void *driver;     /* the driver's own */
+
+    struct { /* the I/O room's, while it has the request */
+        struct dpx_request *next;
+        uint64_t since;
+        const void *gate;
+        void (*done)(void *context, struct dpx_request *request);
+        void *context;
+    } queue;
 } dpx_request;
 
 #endif

@@ -1,0 +1,99 @@
+/* Threads with stacks of our own: known addresses, so that they can be locked in memory. */
+#include "inside.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+static size_t guard_bytes(void)
+{
+    return (size_t)sysconf(_SC_PAGESIZE);
+}
+
+static void *enter(void *argument)
+{
+    dpx_thread *thread = argument;
+    pthread_setname_np(pthread_self(), thread->name);
+    thread->body(thread->argument);
+    return NULL;
+}
+
+static int create(dpx_thread *thread, const pthread_attr_t *attributes)
+{
+    /* The new thread inherits the mask; it must never run a handler, not even at its start. */
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int error = pthread_create(&thread->id, attributes, enter, thread);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return -error;
+}
+
+int dpx_thread_start(dpx_thread *thread, const char *name, void (*body)(void *), void *argument)
+{
+    size_t guard = guard_bytes();
+    thread->name = name;
+    thread->body = body;
+    thread->argument = argument;
+    thread->stack = dpx_buffer_new(guard + DPX_STACK_BYTES);
+    if (!thread->stack)
+        return -ENOMEM;
+    pthread_attr_t attributes;
+    int error = -pthread_attr_init(&attributes);
+    if (error == 0) {
+        mprotect(thread->stack, guard, PROT_NONE);
+        error = -pthread_attr_setstack(&attributes, (char *)thread->stack + guard, DPX_STACK_BYTES);
+        if (error == 0)
+            error = create(thread, &attributes);
+        pthread_attr_destroy(&attributes);
+    }
+    thread->running = error == 0;
+    if (error != 0) {
+        dpx_buffer_free(thread->stack, guard + DPX_STACK_BYTES);
+        thread->stack = NULL;
+    }
+    return error;
+}
+
+void dpx_thread_join(dpx_thread *thread)
+{
+    if (!thread->running)
+        return;
+    pthread_join(thread->id, NULL);
+    dpx_buffer_free(thread->stack, guard_bytes() + DPX_STACK_BYTES);
+    thread->running = false;
+}
+
+void dpx_thread_leave(dpx_thread *thread)
+{
+    if (thread->running)
+        pthread_detach(thread->id);
+}
+
+int dpx_thread_harden(dpx_thread *thread, int realtime_priority)
+{
+    int error = 0;
+    if (mlock((char *)thread->stack + guard_bytes(), DPX_STACK_BYTES) != 0)
+        error = -errno;
+    struct sched_param parameter = {.sched_priority = realtime_priority};
+    int refused = -pthread_setschedparam(thread->id, SCHED_RR, &parameter);
+    return error ? error : refused;
+}
+
+int dpx_lock_init(pthread_mutex_t *lock)
+{
+    pthread_mutexattr_t attributes;
+    int error = pthread_mutexattr_init(&attributes);
+    if (error != 0)
+        return -error;
+    /* Where the C library or kernel knows none, an ordinary mutex serves. */
+    pthread_mutexattr_setprotocol(&attributes, PTHREAD_PRIO_INHERIT);
+    error = pthread_mutex_init(lock, &attributes);
+    if (error != 0)
+        error = pthread_mutex_init(lock, NULL);
+    pthread_mutexattr_destroy(&attributes);
+    return -error;
+}
