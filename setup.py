@@ -75,9 +75,7 @@ class BuildNative(build_ext):
             depends=files("*.h", "guard"),
         )
         self.mkpath(str(target.parent))
-        self.compiler.link_executable(
-            objects, target.name, output_dir=str(target.parent), extra_postargs=LINK
-        )
+        self.compiler.link_executable(objects, target.name, output_dir=str(target.parent), extra_postargs=LINK)
 
     def get_outputs(self) -> list[str]:
         """The guard is installed like the extension."""
