@@ -1,0 +1,104 @@
+"""Who uses the host slots of a lockspace, seen from outside and without its superblock: before it is
+overwritten, or its superblock is made anew."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from diskpaxos import _core
+from diskpaxos.errors import InUseError
+from diskpaxos.layout import SLOTS_OFFSET, Kind, SlotState, geometry_from, number, text
+from diskpaxos.rawdisk import RawDisk, aligned_view
+
+
+@dataclass(frozen=True, slots=True)
+class SlotImage:
+    """The slot records of one disk as they lie there."""
+
+    geometry: _core.Geometry
+    disk: int
+    data: bytes
+
+    def blocks(self) -> list[bytes]:
+        """One block per slot."""
+        size = self.geometry.block_size
+        return [self.data[i * size : (i + 1) * size] for i in range(self.geometry.max_hosts)]
+
+    def sound(self) -> list[bool]:
+        """Which of them pass their checks."""
+        flaws = self.geometry.check(self.data, self.disk, self.geometry.slots_at)
+        return [flaw == 0 for flaw in flaws]
+
+    def users(self) -> dict[int, str]:
+        """Slots that are, or may be, in use; each with a text for people."""
+        users = {}
+        for slot, (block, sound) in enumerate(zip(self.blocks(), self.sound(), strict=True)):
+            if not sound:
+                users[slot] = f"slot {slot} (damaged record)"
+            elif (state := number(block, Kind.SLOT, "state")) != SlotState.FREE:
+                name = text(block, Kind.SLOT, "host_name") or "unknown"
+                users[slot] = f"slot {slot} (host {name!r}, {SlotState(state).name.lower()})"
+        return users
+
+
+def find_geometry(disk: RawDisk) -> tuple[_core.Geometry, int] | None:
+    """Shape and disk index of the lockspace on ``disk``: from its superblock, else from the first
+    slot record that still tells them; None when there is nothing of the kind."""
+    if disk.size < 2 * SLOTS_OFFSET:
+        return None
+    view = aligned_view(2 * SLOTS_OFFSET)
+    disk.read(0, view)
+    _, geometry, index, _ = _core.superblock_decode(view[:SLOTS_OFFSET])
+    if geometry is not None:
+        return geometry, index
+    for offset in range(SLOTS_OFFSET, 2 * SLOTS_OFFSET, 512):
+        block = bytes(view[offset : offset + 512])
+        found = geometry_from(block, Kind.SLOT)
+        if found is not None and number(block, Kind.SLOT, "disk") < found.disks:
+            return found, number(block, Kind.SLOT, "disk")
+    return None
+
+
+def read_slots(disk: RawDisk, geometry: _core.Geometry, index: int) -> SlotImage:
+    """Read the slot records of one disk."""
+    size = geometry.max_hosts * geometry.block_size
+    view = aligned_view(-(-size // 4096) * 4096)
+    disk.read(geometry.slots_at * geometry.block_size, view[:size])
+    return SlotImage(geometry, index, bytes(view[:size]))
+
+
+def require_silence(
+    disks: list[tuple[RawDisk, _core.Geometry, int]], progress: Callable[[str, int, int], object] | None
+) -> None:
+    """Watch the slot records of all ``disks`` for T_dead.
+
+    Any change means that somebody is alive.  The lifetime of a host that wrote nothing for so long
+    is over, its holders are stopped and its watchdog has fired: what it protected may be taken.
+
+    :raises InUseError: a record changed
+    """
+    first = [read_slots(*disk) for disk in disks]
+    longest = max(image.geometry.dead_time for image in first)
+    period = min(image.geometry.outage_tolerance for image in first) / 16e9
+    begin = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+    while True:
+        asked = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        for disk, image in zip(disks, first, strict=True):
+            _compare(disk[0].path, image, read_slots(*disk))
+        elapsed = min(asked - begin, longest)
+        if progress is not None:
+            progress("watching for heartbeats, seconds", elapsed // 10**9, -(-longest // 10**9))
+        if elapsed == longest:
+            return
+        time.sleep(min(period, (longest - elapsed) / 1e9, 1.0))
+
+
+def _compare(path: str, before: SlotImage, now: SlotImage) -> None:
+    if before.data == now.data:
+        return
+    pairs = zip(before.blocks(), now.blocks(), strict=True)
+    moved = [slot for slot, (old, new) in enumerate(pairs) if old != new]
+    users = {**before.users(), **now.users()}
+    raise InUseError(path, tuple(users.get(slot, f"slot {slot}") for slot in moved), True)
