@@ -36,7 +36,7 @@ typedef enum dpx_status {
     DPX_E_FULL,            /* no lease area left */
     DPX_E_UNDRAINED,       /* a dead host's header change may still land: flag, host_name */
     DPX_E_DAMAGED,         /* flaw, disk, block */
-    DPX_E_STORAGE,         /* error (-ETIMEDOUT: over the I/O limit), disk; the attempt was or is being voided */
+    DPX_E_STORAGE,         /* error (-ETIMEDOUT: over the I/O limit), disk; an attempt is voided */
     DPX_E_LOST,
     DPX_E_FINISHED,        /* end: why this host's life is over */
     DPX_E_CEILING,

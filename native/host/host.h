@@ -9,6 +9,7 @@
 #ifndef DPX_HOST_HOST_H
 #define DPX_HOST_HOST_H
 
+#include "../protocol/claim.h"
 #include "../protocol/heart.h"
 #include "space.h"
 

@@ -1,0 +1,487 @@
+/* Taking leases: conflicts within the host first, then [find, create,] take; all or none. */
+#include "engine.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define CONTEST_PAUSE (UINT64_C(10) * DPX_MS)
+
+struct taking {
+    dpx_host *host;
+    dpx_caller *caller;
+    dpx_ask *asks;
+    uint32_t count;
+    bool create;
+    bool once;          /* tries once; its deadline is one of the storage, anew for every step */
+    uint64_t deadline;
+    dpx_entry **entries;
+    enum dpx_mode *modes;
+    dpx_hold **holds;
+    bool *joins;        /* shares the flag that another holder of this host has up */
+    uint32_t *picked;   /* which asks the present round is about */
+    void *arrays;
+    dpx_entry *one_entry;
+    enum dpx_mode one_mode;
+    dpx_hold *one_hold;
+    bool one_join;
+    uint32_t one_picked;
+    dpx_task *task;     /* the last round's, for the next one */
+    dpx_failure *failure;
+};
+
+/* ---- preparation ---- */
+
+static dpx_status check_asks(const dpx_ask *asks, uint32_t count, dpx_failure *failure)
+{
+    size_t directory = strlen(DPX_DIRECTORY_NAME);
+    for (uint32_t i = 0; i < count; i++) {
+        const dpx_ask *ask = &asks[i];
+        bool reserved =
+            ask->name_length == directory && memcmp(ask->name, DPX_DIRECTORY_NAME, directory) == 0;
+        bool mode = ask->mode == DPX_MODE_SHARED || ask->mode == DPX_MODE_EXCLUSIVE;
+        failure->item = i;
+        if (reserved || !mode || !dpx_name_valid(ask->name, ask->name_length, DPX_LEASE_NAME_MAX))
+            return dpx_fail(failure, DPX_E_INVALID);
+    }
+    failure->item = 0;
+    return count > 0 ? DPX_OK : dpx_fail(failure, DPX_E_INVALID);
+}
+
+static bool make_arrays(struct taking *taking, uint32_t count)
+{
+    if (count == 1) {
+        taking->entries = &taking->one_entry;
+        taking->modes = &taking->one_mode;
+        taking->holds = &taking->one_hold;
+        taking->joins = &taking->one_join;
+        taking->picked = &taking->one_picked;
+        return true;
+    }
+    size_t each = sizeof(dpx_entry *) + sizeof(dpx_hold *) + sizeof(uint32_t) + sizeof(enum dpx_mode) +
+                  sizeof(bool);
+    taking->arrays = calloc(count, each);
+    if (!taking->arrays)
+        return false;
+    taking->entries = taking->arrays;
+    taking->holds = (dpx_hold **)(void *)(taking->entries + count);
+    taking->picked = (uint32_t *)(void *)(taking->holds + count);
+    taking->modes = (enum dpx_mode *)(void *)(taking->picked + count);
+    taking->joins = (bool *)(void *)(taking->modes + count);
+    return true;
+}
+
+/* Everything that needs memory, before anything is raised. */
+static dpx_status gather(struct taking *taking)
+{
+    dpx_host *host = taking->host;
+    uint64_t pass = ++host->pass;
+    for (uint32_t i = 0; i < taking->count; i++) {
+        const dpx_ask *ask = &taking->asks[i];
+        taking->failure->item = i;
+        taking->modes[i] = ask->mode;
+        taking->entries[i] = dpx_entry_get(host, ask->name, ask->name_length);
+        taking->holds[i] = dpx_hold_new(host);
+        if (!taking->entries[i] || !taking->holds[i])
+            return dpx_fail_errno(taking->failure, ENOMEM);
+        if (taking->entries[i]->pass == pass) /* the same name twice */
+            return dpx_fail(taking->failure, DPX_E_INVALID);
+        taking->entries[i]->pass = pass;
+    }
+    taking->failure->item = 0;
+    return DPX_OK;
+}
+
+/* ---- conflicts within the host ---- */
+
+/* Who tries once does not wait for holders here either, only for rounds under way. */
+static bool hopeless(const struct taking *taking, dpx_queued *queued)
+{
+    for (uint32_t i = 0; i < taking->count; i++) {
+        const dpx_entry *entry = taking->entries[i];
+        dpx_bar bar = dpx_entry_bar(entry, taking->modes[i], false);
+        bool waits_long = entry->busy == DPX_BUSY_WAITING &&
+                          (taking->modes[i] == DPX_MODE_EXCLUSIVE || entry->busy_mode == DPX_MODE_EXCLUSIVE);
+        if (bar == DPX_BAR_HELD || waits_long)
+            return true;
+        if (bar != DPX_BAR_NONE)
+            return false;
+    }
+    return !queued->granted; /* nothing bars it but somebody who came first and waits */
+}
+
+static dpx_status blocked(struct taking *taking)
+{
+    dpx_failure *failure = taking->failure;
+    for (uint32_t i = 0; i < taking->count; i++) {
+        const dpx_entry *entry = taking->entries[i];
+        dpx_bar bar = dpx_entry_bar(entry, taking->modes[i], false);
+        if (bar == DPX_BAR_NONE)
+            continue;
+        failure->item = i;
+        failure->lowering = bar == DPX_BAR_LOWERING;
+        if (bar == DPX_BAR_HELD || entry->busy == DPX_BUSY_WAITING)
+            return dpx_fail(failure, DPX_E_HELD_HERE);
+        return dpx_fail(failure, bar == DPX_BAR_LOWERING ? DPX_E_STORAGE : DPX_E_TIMEOUT);
+    }
+    return dpx_fail(failure, taking->once ? DPX_E_HELD_HERE : DPX_E_TIMEOUT);
+}
+
+static uint64_t step_deadline(const struct taking *taking)
+{
+    return taking->once ? dpx_now() + dpx_patience(taking->host) : taking->deadline;
+}
+
+/* The caller's own patience is at its end: that goes for all further steps. */
+static void heed(struct taking *taking, uint64_t deadline)
+{
+    if (deadline != 0)
+        return;
+    taking->once = false;
+    taking->deadline = 0;
+}
+
+static dpx_status reserve(struct taking *taking)
+{
+    dpx_host *host = taking->host;
+    uint64_t deadline = step_deadline(taking);
+    dpx_queued queued = {.caller = taking->caller,
+                         .entries = taking->entries,
+                         .modes = taking->modes,
+                         .count = taking->count,
+                         .busy = taking->once ? DPX_BUSY_TAKING : DPX_BUSY_WAITING,
+                         .once = taking->once};
+    dpx_queue_join(host, &queued);
+    if (taking->once)
+        while (!queued.granted && !host->over && !hopeless(taking, &queued))
+            if (!dpx_wait(host, taking->caller, &deadline))
+                break;
+    bool granted = taking->once ? queued.granted : dpx_queue_await(host, &queued, &deadline);
+    if (!granted && taking->once) {
+        dpx_queue_leave(host, &queued);
+        dpx_queue_kick(host);
+    }
+    if (!granted)
+        return host->over ? dpx_fail_finished(host, taking->failure) : blocked(taking);
+    for (uint32_t i = 0; i < taking->count; i++)
+        taking->joins[i] = taking->entries[i]->holders > 0 && !taking->asks[i].resume;
+    return DPX_OK;
+}
+
+/* ---- rounds ---- */
+
+static void drop_task(struct taking *taking)
+{
+    if (taking->task)
+        dpx_task_drop(taking->task);
+    taking->task = NULL;
+}
+
+static bool wanted(const struct taking *taking, dpx_round_kind kind, uint32_t i)
+{
+    if (kind == DPX_ROUND_FIND)
+        return !taking->joins[i] && !taking->entries[i]->lease.located;
+    return !taking->joins[i];
+}
+
+static void fill_wish(dpx_wish *wish, const dpx_ask *ask, dpx_entry *entry)
+{
+    size_t label = ask->label_length > 64 ? 64 : ask->label_length;
+    *wish = (dpx_wish){.lease = &entry->lease,
+                       .mode = ask->mode,
+                       .resume = ask->resume,
+                       .resume_lease = ask->resume_lease,
+                       .resume_token = ask->resume_token,
+                       .label_length = (uint8_t)label};
+    if (label > 0)
+        memcpy(wish->label, ask->label, label);
+}
+
+/* A round's time is up a little before the caller's, so that it can still say who holds. */
+static uint64_t round_deadline(const struct taking *taking, uint64_t now)
+{
+    if (taking->once || taking->deadline <= now)
+        return now;
+    if (taking->deadline == DPX_NEVER)
+        return DPX_NEVER;
+    uint64_t left = taking->deadline - now;
+    return taking->deadline - (left / 10 < 20 * DPX_MS ? left / 10 : 20 * DPX_MS);
+}
+
+static dpx_status no_answer(struct taking *taking)
+{
+    dpx_host *host = taking->host;
+    if (host->over)
+        return dpx_fail_finished(host, taking->failure);
+    for (uint32_t k = 0; k < taking->task->count; k++) {
+        const dpx_lease *lease = taking->task->wishes[k].lease;
+        if (lease->flag.hold == 0)
+            continue;
+        taking->failure->item = taking->picked[k];
+        dpx_failure_flag(host, taking->failure, &lease->flag);
+        break;
+    }
+    taking->failure->lowering = true;
+    taking->failure->error = taking->once ? ETIMEDOUT : 0;
+    return dpx_fail(taking->failure, taking->once ? DPX_E_STORAGE : DPX_E_TIMEOUT);
+}
+
+/* One round about all that it can be about.  DPX_OK: *verdict and *cause (its item is an ask). */
+static dpx_status run_round(struct taking *taking, dpx_round_kind kind, dpx_verdict *verdict,
+                            dpx_cause *cause)
+{
+    dpx_host *host = taking->host;
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < taking->count; i++)
+        if (wanted(taking, kind, i))
+            taking->picked[count++] = i;
+    *verdict = DPX_DONE;
+    if (count == 0)
+        return DPX_OK;
+    if (taking->task && (taking->task->capacity < count || !dpx_task_quiet(taking->task)))
+        drop_task(taking);
+    if (!taking->task)
+        taking->task = dpx_task_round(host, count);
+    if (!taking->task)
+        return dpx_fail_errno(taking->failure, ENOMEM);
+    if (host->over)
+        return dpx_fail_finished(host, taking->failure);
+    dpx_task *task = taking->task;
+    uint64_t now = dpx_now();
+    uint64_t deadline = step_deadline(taking);
+    task->count = count;
+    for (uint32_t k = 0; k < count; k++) {
+        task->entries[k] = taking->entries[taking->picked[k]];
+        fill_wish(&task->wishes[k], &taking->asks[taking->picked[k]], task->entries[k]);
+    }
+    dpx_round_begin(task->machine.round, kind, task->wishes, count, round_deadline(taking, now), now);
+    bool answered = dpx_task_await(task, taking->caller, &deadline);
+    heed(taking, deadline);
+    if (!answered) {
+        dpx_status status = no_answer(taking);
+        drop_task(taking);
+        return status;
+    }
+    *verdict = dpx_task_verdict(task);
+    *cause = *dpx_task_cause(task);
+    cause->item = taking->picked[cause->item < count ? cause->item : 0];
+    return DPX_OK;
+}
+
+/* ---- what stands between an ask and its lease ---- */
+
+static dpx_status pause_a_while(struct taking *taking, uint64_t duration)
+{
+    dpx_host *host = taking->host;
+    uint64_t until = dpx_now() + duration;
+    uint64_t deadline = until < step_deadline(taking) ? until : step_deadline(taking);
+    while (!host->over && dpx_wait(host, taking->caller, &deadline))
+        continue;
+    heed(taking, deadline);
+    return host->over ? dpx_fail_finished(host, taking->failure) : DPX_OK;
+}
+
+static bool time_left(const struct taking *taking)
+{
+    return !taking->once && dpx_now() < taking->deadline;
+}
+
+static dpx_status settle_change(struct taking *taking, uint32_t item, dpx_verdict verdict, dpx_cause *cause)
+{
+    dpx_host *host = taking->host;
+    cause->item = item;
+    switch (verdict) {
+    case DPX_RUNNING: /* failure is filled */
+        taking->failure->item = item;
+        return taking->failure->status;
+    case DPX_DONE:
+        return DPX_OK;
+    case DPX_EXISTS: /* somebody else was faster: find it */
+    case DPX_CHANGED:
+        dpx_lease_unlocate(&taking->entries[item]->lease);
+        return DPX_OK;
+    case DPX_STORAGE:
+        if (cause->error == -EBUSY) /* another name of ours still moves in that area */
+            return pause_a_while(taking, CONTEST_PAUSE);
+        break;
+    case DPX_UNDRAINED:
+        if (time_left(taking))
+            return pause_a_while(taking, host->geometry.outage_tolerance / 16);
+        break;
+    default:
+        break;
+    }
+    return dpx_fail_verdict(host, taking->failure, verdict, cause);
+}
+
+static dpx_status run_change(struct taking *taking, uint32_t item, dpx_order *order)
+{
+    order->once = taking->once;
+    order->deadline = step_deadline(taking);
+    if (taking->once) /* other hosts' changes are waited for, too */
+        order->deadline += dpx_patience(taking->host);
+    dpx_verdict verdict = dpx_change_run(taking->host, taking->caller, order, taking->failure);
+    heed(taking, order->deadline);
+    return settle_change(taking, item, verdict, &order->cause);
+}
+
+static dpx_status create_one(struct taking *taking, uint32_t item)
+{
+    dpx_order order = {.kind = DPX_CHANGE_CREATE, .entry = taking->entries[item]};
+    return run_change(taking, item, &order);
+}
+
+static dpx_status resolve_one(struct taking *taking, uint32_t item, uint32_t area)
+{
+    dpx_order order = {.kind = DPX_CHANGE_RESOLVE, .area = area};
+    dpx_lease *lease = &taking->entries[item]->lease;
+    if (lease->hold == 0)
+        dpx_lease_unlocate(lease); /* the area is the resolver's now */
+    return run_change(taking, item, &order);
+}
+
+/* A batch looks for all its unknown leases at once, and creates what is missing one by one. */
+static dpx_status find_and_create(struct taking *taking)
+{
+    dpx_verdict verdict;
+    dpx_cause cause;
+    bool any = false;
+    for (uint32_t i = 0; i < taking->count; i++)
+        any |= wanted(taking, DPX_ROUND_FIND, i);
+    if (!any)
+        return DPX_OK;
+    dpx_status status = run_round(taking, DPX_ROUND_FIND, &verdict, &cause);
+    if (status != DPX_OK || verdict != DPX_DONE)
+        return status; /* what is wrong will be met again, and seen to, by the taking */
+    uint32_t count = taking->task->count;
+    for (uint32_t k = 0; k < count; k++) {
+        uint32_t item = taking->picked[k];
+        if (taking->task->wishes[k].outcome != DPX_NOT_FOUND)
+            continue;
+        if (!taking->create) {
+            taking->failure->item = item;
+            return dpx_fail(taking->failure, DPX_E_NOT_FOUND);
+        }
+        status = create_one(taking, item);
+        if (status != DPX_OK)
+            return status;
+    }
+    return DPX_OK;
+}
+
+/* After a round that did not take: DPX_OK: try again. */
+static dpx_status mend(struct taking *taking, dpx_verdict verdict, const dpx_cause *cause)
+{
+    dpx_host *host = taking->host;
+    dpx_lease *lease = &taking->entries[cause->item]->lease;
+    switch (verdict) {
+    case DPX_CHANGED:
+        if (lease->hold == 0)
+            dpx_lease_unlocate(lease);
+        return DPX_OK;
+    case DPX_NOT_FOUND:
+        if (taking->create)
+            return create_one(taking, cause->item);
+        break;
+    case DPX_CHANGE_OPEN:
+        return resolve_one(taking, cause->item, cause->area);
+    case DPX_UNDRAINED:
+        if (time_left(taking))
+            return pause_a_while(taking, host->geometry.outage_tolerance / 16);
+        break;
+    case DPX_STORAGE:
+        if (cause->error != -EBUSY)
+            break;
+        for (uint32_t i = 0; i < taking->count; i++) /* somewhere, another name of ours has the area */
+            if (taking->entries[i]->lease.hold == 0)
+                dpx_lease_unlocate(&taking->entries[i]->lease);
+        return pause_a_while(taking, CONTEST_PAUSE);
+    default:
+        break;
+    }
+    return dpx_fail_verdict(host, taking->failure, verdict, cause);
+}
+
+static dpx_status take(struct taking *taking)
+{
+    dpx_verdict verdict = DPX_CHANGED;
+    dpx_cause cause = {.item = 0};
+    for (uint32_t again = 0; again < DPX_FINDS_AGAIN || time_left(taking); again++) {
+        dpx_status status = taking->count > 1 ? find_and_create(taking) : DPX_OK;
+        if (status == DPX_OK)
+            status = run_round(taking, DPX_ROUND_TAKE, &verdict, &cause);
+        if (status != DPX_OK || verdict == DPX_DONE)
+            return status;
+        status = mend(taking, verdict, &cause);
+        if (status != DPX_OK)
+            return status;
+    }
+    return dpx_fail_verdict(taking->host, taking->failure, verdict, &cause);
+}
+
+/* ---- the end ---- */
+
+/* The lifetime is tested once more, in the caller's own thread, before it may believe. */
+static dpx_status grant(struct taking *taking)
+{
+    dpx_host *host = taking->host;
+    uint64_t now = dpx_now();
+    dpx_life(host);
+    if (host->over)
+        return dpx_fail_finished(host, taking->failure);
+    for (uint32_t i = 0; i < taking->count; i++) {
+        dpx_ask *ask = &taking->asks[i];
+        dpx_hold *hold = taking->holds[i];
+        dpx_entry *entry = taking->entries[i];
+        dpx_hold_give(host, hold, entry);
+        hold->mode = ask->mode;
+        hold->token = ask->token = entry->lease.token;
+        hold->lease = ask->lease = entry->lease.header.lease;
+        ask->handle = hold->handle;
+        if (!taking->joins[i])
+            dpx_watch_plan(host, entry, now);
+        taking->holds[i] = NULL;
+    }
+    return DPX_OK;
+}
+
+static void finish(struct taking *taking, bool reserved)
+{
+    dpx_host *host = taking->host;
+    drop_task(taking);
+    for (uint32_t i = 0; i < taking->count; i++) {
+        if (taking->holds[i])
+            dpx_hold_drop(host, taking->holds[i]);
+        if (reserved && taking->entries[i]->busy != DPX_BUSY_LOWERING) /* that one is the engine's now */
+            taking->entries[i]->busy = DPX_IDLE;
+    }
+    if (reserved)
+        dpx_queue_kick(host);
+}
+
+dpx_status dpx_host_acquire(dpx_host *host, dpx_ask *asks, uint32_t count, bool create, uint64_t timeout,
+                            dpx_failure *failure)
+{
+    struct taking taking = {.host = host, .asks = asks, .count = count, .create = create, .failure = failure};
+    taking.once = timeout == 0;
+    taking.deadline = dpx_deadline(dpx_now(), timeout);
+    dpx_failure_clear(failure);
+    dpx_status status = check_asks(asks, count, failure);
+    if (status != DPX_OK)
+        return status;
+    if (!make_arrays(&taking, count))
+        return dpx_fail_errno(failure, ENOMEM);
+    status = dpx_enter(host, &taking.caller, failure);
+    if (status == DPX_OK) {
+        status = gather(&taking);
+        bool reserved = status == DPX_OK && (status = reserve(&taking)) == DPX_OK;
+        if (reserved)
+            status = take(&taking);
+        if (status == DPX_OK)
+            status = grant(&taking);
+        finish(&taking, reserved);
+        dpx_exit(host, taking.caller);
+    }
+    free(taking.arrays);
+    return status;
+}

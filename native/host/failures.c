@@ -1,0 +1,119 @@
+/* From what went wrong to what the caller is told. */
+#include "engine.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+const char *dpx_status_text(dpx_status status)
+{
+    switch (status) {
+    case DPX_OK: return "ok";
+    case DPX_E_SYSTEM: return "a system call failed";
+    case DPX_E_NOT_LOCKSPACE: return "not a lockspace";
+    case DPX_E_VERSION: return "a lockspace of another format version";
+    case DPX_E_FEATURE: return "the lockspace uses features unknown to this version";
+    case DPX_E_SUPERBLOCK: return "the superblock is damaged";
+    case DPX_E_TRUNCATED: return "shorter than its superblock says";
+    case DPX_E_BLOCK_SIZE: return "the device's logical blocks are larger than the lockspace's";
+    case DPX_E_NO_DIRECT_IO: return "direct I/O is not supported there";
+    case DPX_E_OTHER_LOCKSPACE: return "a disk of another lockspace";
+    case DPX_E_SAME_DISK: return "two paths lead to one disk";
+    case DPX_E_DISK_COUNT: return "not the number of disks that the lockspace has";
+    case DPX_E_OUTDATED_DISK: return "an outdated copy: rebuild it first";
+    case DPX_E_NO_MAJORITY: return "too few disks answer";
+    case DPX_E_READ_ONLY: return "opened for reading only";
+    case DPX_E_NO_SLOT: return "no free host slot";
+    case DPX_E_COLLIDED: return "every attempt to claim a host slot met another host";
+    case DPX_E_NOT_DRAINED: return "the host slot is alive, or its last writes may still come";
+    case DPX_E_TIMING: return "this host cannot keep the lockspace's timings";
+    case DPX_E_HELD: return "held by another host";
+    case DPX_E_HELD_HERE: return "held by this very host";
+    case DPX_E_STALE: return "taken by somebody else since";
+    case DPX_E_NOT_FOUND: return "no such lease";
+    case DPX_E_EXISTS: return "the lease exists already";
+    case DPX_E_FULL: return "no room for another lease";
+    case DPX_E_UNDRAINED: return "a dead host's change may still land";
+    case DPX_E_DAMAGED: return "damaged blocks";
+    case DPX_E_STORAGE: return "the storage failed or took too long";
+    case DPX_E_LOST: return "the lease was lost";
+    case DPX_E_FINISHED: return "this host's life in the lockspace is over";
+    case DPX_E_CEILING: return "ballots are used up: delete the lease and create it again";
+    case DPX_E_TIMEOUT: return "no answer in time";
+    case DPX_E_INVALID: return "invalid argument";
+    case DPX_E_FORKED: return "used in a child of the process that joined";
+    case DPX_E_BUSY: return "leases are still held";
+    }
+    return "unknown status";
+}
+
+void dpx_failure_clear(dpx_failure *failure)
+{
+    memset(failure, 0, sizeof *failure);
+}
+
+dpx_status dpx_fail(dpx_failure *failure, dpx_status status)
+{
+    failure->status = status;
+    return status;
+}
+
+dpx_status dpx_fail_errno(dpx_failure *failure, int error)
+{
+    failure->error = error;
+    return dpx_fail(failure, DPX_E_SYSTEM);
+}
+
+dpx_status dpx_fail_finished(const dpx_host *host, dpx_failure *failure)
+{
+    failure->end = (int)host->end;
+    return dpx_fail(failure, DPX_E_FINISHED);
+}
+
+void dpx_failure_flag(const dpx_host *host, dpx_failure *failure, const dpx_flag *flag)
+{
+    failure->flag = *flag;
+    if (flag->hold == 0 || flag->who.slot >= host->geometry.max_hosts)
+        return;
+    const dpx_peer *peer = &host->world.peers->slots[flag->who.slot];
+    if (peer->seen && dpx_incarnation_equal(&peer->record.who, &flag->who))
+        snprintf(failure->host_name, sizeof failure->host_name, "%s", peer->record.host_name);
+}
+
+static dpx_status status_of(dpx_verdict verdict)
+{
+    switch (verdict) {
+    case DPX_DONE: return DPX_OK;
+    case DPX_REFUSED: return DPX_E_HELD;
+    case DPX_STALE: return DPX_E_STALE;
+    case DPX_NOT_FOUND: return DPX_E_NOT_FOUND;
+    case DPX_EXISTS: return DPX_E_EXISTS;
+    case DPX_FULL: return DPX_E_FULL;
+    case DPX_UNDRAINED:
+    case DPX_CHANGE_OPEN: return DPX_E_UNDRAINED;
+    case DPX_DAMAGED: return DPX_E_DAMAGED;
+    case DPX_STORAGE: return DPX_E_STORAGE;
+    case DPX_LOST: return DPX_E_LOST;
+    case DPX_FINISHED: return DPX_E_FINISHED;
+    case DPX_CEILING: return DPX_E_CEILING;
+    case DPX_CHANGED: /* it kept changing for as long as we looked */
+    case DPX_RUNNING:
+    case DPX_BUSY:
+    case DPX_GAVE_UP: break;
+    }
+    return DPX_E_TIMEOUT;
+}
+
+dpx_status dpx_fail_verdict(const dpx_host *host, dpx_failure *failure, dpx_verdict verdict,
+                            const dpx_cause *cause)
+{
+    failure->item = cause->item;
+    failure->error = cause->error < 0 ? -cause->error : cause->error;
+    failure->disk = cause->disk;
+    failure->block = cause->block;
+    failure->flaw = cause->flaw;
+    dpx_failure_flag(host, failure, &cause->flag);
+    if (verdict == DPX_FINISHED)
+        return dpx_fail_finished(host, failure);
+    return dpx_fail(failure, status_of(verdict));
+}

@@ -1,0 +1,171 @@
+/* The mender: one thread per opened lockspace that looks at the superblock of a disk that
+ * failed, and opens it anew until it is right again.  It may wait for storage; nobody
+ * waits for it. */
+#include "engine.h"
+
+#include <errno.h>
+
+#define OPEN_PATIENCE (UINT64_C(250) * DPX_MS)
+
+dpx_disk *dpx_space_disk_of(const dpx_space *space, uint32_t disk)
+{
+    if (disk >= DPX_MAX_DISKS)
+        return NULL;
+    dpx_member *member = atomic_load_explicit(&space->by_index[disk], memory_order_acquire);
+    if (!member || !atomic_load_explicit(&member->online, memory_order_acquire))
+        return NULL;
+    return member->disk;
+}
+
+void dpx_space_doubt(dpx_space *space, uint32_t disk, int error)
+{
+    dpx_member *member = disk < DPX_MAX_DISKS ? atomic_load(&space->by_index[disk]) : NULL;
+    if (!member || error == 0)
+        return;
+    atomic_store(&member->doubted, true);
+    atomic_store(&space->alarm, 1);
+    dpx_futex_wake(&space->alarm);
+}
+
+static void tell(dpx_space *space, uint32_t disk, bool up, int error)
+{
+    pthread_mutex_lock(&space->listening);
+    for (dpx_listener *listener = space->listeners; listener; listener = listener->next)
+        listener->news(listener->context, disk, up, error);
+    pthread_mutex_unlock(&space->listening);
+}
+
+void dpx_space_listen(dpx_space *space, dpx_listener *listener)
+{
+    pthread_mutex_lock(&space->listening);
+    listener->next = space->listeners;
+    space->listeners = listener;
+    pthread_mutex_unlock(&space->listening);
+}
+
+void dpx_space_unlisten(dpx_space *space, dpx_listener *listener)
+{
+    pthread_mutex_lock(&space->listening);
+    for (dpx_listener **at = &space->listeners; *at; at = &(*at)->next) {
+        if (*at == listener) {
+            *at = listener->next;
+            break;
+        }
+    }
+    pthread_mutex_unlock(&space->listening);
+}
+
+static void put_down(dpx_space *space, dpx_member *member, const dpx_failure *failure)
+{
+    bool was_online = atomic_exchange(&member->online, false);
+    pthread_mutex_lock(&space->lock);
+    member->trouble = failure->status;
+    member->error = failure->error;
+    pthread_mutex_unlock(&space->lock);
+    if (was_online)
+        tell(space, member->index, false, failure->error);
+}
+
+/* Which other path leads to the same disk, or claims the same place in the lockspace? */
+static bool is_double(const dpx_space *space, const dpx_member *member, const dpx_look *look)
+{
+    for (uint32_t i = 0; i < space->count; i++) {
+        const dpx_member *other = &space->members[i];
+        if (other == member)
+            continue;
+        bool same_file = other->opened && other->facts.device == look->facts.device &&
+                         other->facts.inode == look->facts.inode;
+        if (same_file || (other->assigned && other->index == look->index))
+            return true;
+    }
+    return false;
+}
+
+static void put_up(dpx_space *space, dpx_member *member, const dpx_look *look)
+{
+    dpx_failure failure;
+    dpx_look_matches(look, &space->geometry, &failure);
+    if (failure.status == DPX_OK && member->assigned && member->index != look->index)
+        failure.status = DPX_E_OTHER_LOCKSPACE; /* the path leads to another of its disks now */
+    pthread_mutex_lock(&space->lock);
+    if (look->opened) {
+        member->opened = true;
+        member->facts = look->facts;
+    }
+    if (failure.status == DPX_OK && is_double(space, member, look))
+        failure.status = DPX_E_SAME_DISK;
+    if (failure.status == DPX_OK) {
+        member->assigned = true;
+        member->index = look->index;
+        member->trouble = DPX_OK;
+        member->error = 0;
+    }
+    pthread_mutex_unlock(&space->lock);
+    if (failure.status != DPX_OK) {
+        put_down(space, member, &failure);
+        return;
+    }
+    dpx_disk_block_size(member->disk, space->geometry.block_size);
+    atomic_store(&space->by_index[member->index], member);
+    atomic_store(&member->doubted, false);
+    if (!atomic_exchange(&member->online, true))
+        tell(space, member->index, true, 0);
+}
+
+static void mend(dpx_space *space, dpx_member *member)
+{
+    uint32_t block_size = member->assigned ? space->geometry.block_size : DPX_BLOCK_MIN;
+    uint64_t limit = dpx_io_limit(&space->geometry);
+    dpx_look look;
+    if (atomic_load(&member->online)) {
+        if (!atomic_exchange(&member->doubted, false))
+            return;
+        dpx_look_at(member, block_size, 0, dpx_now() + limit, &space->stopping, &look);
+        dpx_failure failure;
+        if (dpx_look_matches(&look, &space->geometry, &failure) == DPX_OK && look.index == member->index)
+            return; /* the fault was local to that I/O */
+        if (failure.status == DPX_E_SYSTEM && failure.error == ETIMEDOUT)
+            return; /* slow or hung: the engine goes on without it, and sees it return */
+        put_down(space, member, &failure);
+    }
+    uint64_t now = dpx_now();
+    uint64_t open_by = now + (limit < OPEN_PATIENCE ? limit : OPEN_PATIENCE);
+    dpx_look_at(member, block_size, open_by, now + limit, &space->stopping, &look);
+    put_up(space, member, &look);
+}
+
+static uint64_t interval(const dpx_space *space)
+{
+    uint64_t tick = space->geometry.outage_tolerance / 16;
+    return tick < DPX_SECOND ? tick : DPX_SECOND;
+}
+
+static void *mender_main(void *argument)
+{
+    dpx_space *space = argument;
+    while (!atomic_load(&space->stopping)) {
+        dpx_futex_wait(&space->alarm, 0, interval(space));
+        atomic_store(&space->alarm, 0);
+        for (uint32_t i = 0; i < space->count && !atomic_load(&space->stopping); i++)
+            mend(space, &space->members[i]);
+    }
+    return NULL;
+}
+
+int dpx_mender_start(dpx_space *space)
+{
+    int error = dpx_host_thread(&space->mender, mender_main, space, NULL);
+    space->mending = error == 0;
+    return error;
+}
+
+void dpx_mender_stop(dpx_space *space)
+{
+    if (!space->mending)
+        return;
+    atomic_store(&space->stopping, true);
+    atomic_store(&space->alarm, 1);
+    dpx_futex_wake(&space->alarm);
+    pthread_join(space->mender, NULL);
+    space->mending = false;
+}

@@ -1,0 +1,190 @@
+/* Other hosts: listing them, finding out which processes are gone, retiring a slot. */
+#include "engine.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+uint32_t dpx_host_peers(dpx_host *host, dpx_peer_info *infos, uint32_t capacity)
+{
+    const dpx_peers *peers = host->world.peers;
+    if (getpid() != host->pid)
+        return 0;
+    dpx_lock(host);
+    dpx_life(host);
+    uint64_t now = dpx_now();
+    for (uint32_t slot = 0; slot < host->geometry.max_hosts && slot < capacity; slot++) {
+        const dpx_peer *peer = &peers->slots[slot];
+        dpx_peer_info *info = &infos[slot];
+        memset(info, 0, sizeof *info);
+        info->record = peer->record;
+        info->record.who.slot = slot;
+        info->self = host->joined && slot == host->world.self.slot;
+        info->damaged = peer->damaged;
+        info->moved = peer->moved_at != 0;
+        info->until_silent = dpx_peers_until_silent(peers, slot, now);
+        if (peer->still_from != 0 && now > peer->still_from)
+            info->silent_for = now - peer->still_from;
+        if (info->self) {
+            const dpx_heart_numbers numbers = dpx_heart_count(host->heart->machine.heart);
+            info->record = host->me;
+            info->record.counter = numbers.counter;
+            info->record.notices = numbers.notices;
+            info->moved = numbers.beats > 0;
+            info->silent_for = now > numbers.last_issue && numbers.beats ? now - numbers.last_issue : 0;
+            continue;
+        }
+        info->dead = peer->seen && dpx_peers_dead(peers, &peer->record.who);
+        info->drain = (int)dpx_peers_drain(peers, slot);
+    }
+    dpx_unlock(host);
+    return host->geometry.max_hosts;
+}
+
+/* ---- gone processes ---- */
+
+struct suspect_process {
+    uint32_t slot;
+    uint64_t generation;
+    uint64_t pid;
+    uint64_t start_time;
+};
+
+#define SUSPECTS 64u
+
+/* Of this machine, boot and pid namespace only; one that moves lives. */
+static bool to_be_checked(const dpx_host *host, uint32_t slot, uint64_t now)
+{
+    const dpx_peer *peer = &host->world.peers->slots[slot];
+    const dpx_slot_record *record = &peer->record;
+    if (!peer->seen || record->state == DPX_SLOT_FREE || !(record->flags & DPX_SLOT_DRAINS_ON_EXIT))
+        return false;
+    if (host->joined && slot == host->world.self.slot)
+        return false;
+    if (!dpx_uuid_equal(&record->host, &host->me.host) || !dpx_uuid_equal(&record->boot, &host->me.boot) ||
+        record->pid_namespace != host->me.pid_namespace)
+        return false;
+    if (peer->drain != DPX_NOT_DRAINED && peer->drain_generation >= record->who.generation)
+        return false;
+    return now > peer->still_from + host->geometry.outage_tolerance / 4;
+}
+
+void dpx_check_processes(dpx_host *host)
+{
+    struct suspect_process suspects[SUSPECTS];
+    uint32_t count = 0;
+    dpx_lock(host);
+    uint64_t now = dpx_now();
+    for (uint32_t slot = 0; slot < host->geometry.max_hosts && count < SUSPECTS; slot++) {
+        const dpx_slot_record *record = &host->world.peers->slots[slot].record;
+        if (to_be_checked(host, slot, now))
+            suspects[count++] = (struct suspect_process){.slot = slot,
+                                                  .generation = record->who.generation,
+                                                  .pid = record->pid,
+                                                  .start_time = record->start_time};
+    }
+    dpx_unlock(host);
+    for (uint32_t i = 0; i < count; i++) {
+        if (!dpx_process_gone(suspects[i].pid, suspects[i].start_time))
+            continue;
+        dpx_lock(host);
+        dpx_peers_drained(host->world.peers, suspects[i].slot, suspects[i].generation, DPX_DRAINED_EXITED);
+        dpx_unlock(host);
+    }
+}
+
+/* ---- retiring ---- */
+
+struct retiring {
+    dpx_host *host;
+    dpx_caller *caller;
+    uint32_t slot;
+    uint64_t generation;
+    uint64_t deadline;
+    dpx_failure *failure;
+};
+
+static dpx_status out_of_time(const struct retiring *retiring)
+{
+    const dpx_host *host = retiring->host;
+    if (host->over)
+        return dpx_fail_finished(host, retiring->failure);
+    retiring->failure->value = dpx_peers_until_silent(host->world.peers, retiring->slot, dpx_now());
+    return dpx_fail(retiring->failure, DPX_E_TIMEOUT);
+}
+
+static dpx_status nap(struct retiring *retiring)
+{
+    dpx_host *host = retiring->host;
+    uint64_t until = dpx_now() + host->geometry.outage_tolerance / 32;
+    if (until > retiring->deadline)
+        until = retiring->deadline;
+    while (!host->over && dpx_wait(host, retiring->caller, &until))
+        continue;
+    if (until == 0)
+        retiring->deadline = 0;
+    return host->over || dpx_now() >= retiring->deadline ? out_of_time(retiring) : DPX_OK;
+}
+
+/* Silent, then a notice with the retired bit, durable, and unmoved since. */
+static dpx_status sentence(struct retiring *retiring)
+{
+    dpx_host *host = retiring->host;
+    dpx_heart *heart = host->heart->machine.heart;
+    uint64_t again = 0;
+    while (!dpx_heart_retired(heart, retiring->slot, retiring->generation)) {
+        const dpx_peer *peer = &host->world.peers->slots[retiring->slot];
+        uint64_t now = dpx_now();
+        if (peer->seen && !peer->damaged && peer->record.state == DPX_SLOT_FREE)
+            return DPX_OK;
+        if (peer->record.state == DPX_SLOT_ACTIVE && peer->record.who.generation > retiring->generation)
+            return dpx_fail(retiring->failure, DPX_E_NOT_DRAINED); /* somebody lives there now */
+        if (now >= again && dpx_peers_silent(host->world.peers, retiring->slot)) {
+            dpx_heart_retire(heart, retiring->slot, retiring->generation);
+            dpx_task_drive(host->heart);
+            again = now + host->geometry.outage_tolerance;
+        }
+        dpx_status status = nap(retiring);
+        if (status != DPX_OK)
+            return status;
+    }
+    return DPX_OK;
+}
+
+static dpx_status bury(struct retiring *retiring)
+{
+    dpx_host *host = retiring->host;
+    for (;;) {
+        const dpx_peer *peer = &host->world.peers->slots[retiring->slot];
+        if (peer->record.state == DPX_SLOT_FREE || peer->record.who.generation > retiring->generation)
+            return DPX_OK;
+        if (!host->reclaim && host->reclaim_after <= dpx_now()) {
+            int error = dpx_reclaim_start(host, retiring->slot);
+            if (error != 0)
+                return dpx_fail_errno(retiring->failure, -error);
+        }
+        dpx_status status = nap(retiring);
+        if (status != DPX_OK)
+            return status;
+    }
+}
+
+dpx_status dpx_host_retire(dpx_host *host, uint32_t slot, uint64_t timeout, dpx_failure *failure)
+{
+    struct retiring retiring = {.host = host, .slot = slot, .failure = failure};
+    dpx_status status = dpx_enter(host, &retiring.caller, failure);
+    if (status != DPX_OK)
+        return status;
+    if (slot >= host->geometry.max_hosts || slot == host->world.self.slot) {
+        status = dpx_fail(failure, DPX_E_INVALID);
+    } else {
+        retiring.generation = host->world.peers->slots[slot].record.who.generation;
+        retiring.deadline = dpx_deadline(dpx_now(), timeout);
+        status = sentence(&retiring);
+        if (status == DPX_OK)
+            status = bury(&retiring);
+    }
+    dpx_exit(host, retiring.caller);
+    return status;
+}
