@@ -9,22 +9,60 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+/* ---- contexts ----
+ *
+ * io_destroy waits for a grace period of the kernel, up to a second here, although nothing is
+ * in flight.  So contexts of ended workers are kept for the next ones; the exit of the process
+ * destroys them all at once.  They do not survive a fork: the child starts with none. */
+
+#define KEPT_CONTEXTS 256u
+
+typedef _Atomic aio_context_t kept_context; /* 0: none */
+
+static kept_context kept[2][KEPT_CONTEXTS]; /* of the heart's depth, of the workers' */
+static _Atomic pid_t kept_by;
+
+static kept_context *kept_of_depth(uint32_t depth)
+{
+    if (atomic_load(&kept_by) != getpid()) {
+        for (unsigned i = 0; i < 2; i++)
+            for (unsigned k = 0; k < KEPT_CONTEXTS; k++)
+                atomic_store(&kept[i][k], 0);
+        atomic_store(&kept_by, getpid());
+    }
+    return kept[depth == DPX_HEART_DEPTH ? 0 : 1];
+}
+
 int dpx_aio_start(dpx_aio *aio, uint32_t depth)
 {
+    kept_context *row = kept_of_depth(depth);
     aio->context = 0;
     aio->depth = depth;
     aio->free_count = depth;
     for (uint32_t i = 0; i < depth; i++)
         aio->free[i] = depth - 1 - i;
+    for (unsigned k = 0; k < KEPT_CONTEXTS && !aio->context; k++)
+        if (atomic_load_explicit(&row[k], memory_order_relaxed))
+            aio->context = atomic_exchange(&row[k], 0);
+    if (aio->context)
+        return 0;
     return syscall(SYS_io_setup, depth, &aio->context) == 0 ? 0 : -errno;
 }
 
 void dpx_aio_end(dpx_aio *aio)
 {
+    kept_context *row = kept_of_depth(aio->depth);
+    for (unsigned k = 0; k < KEPT_CONTEXTS && aio->context; k++) {
+        aio_context_t none = 0;
+        if (atomic_compare_exchange_strong(&row[k], &none, aio->context))
+            aio->context = 0;
+    }
     if (aio->context)
         syscall(SYS_io_destroy, aio->context);
     aio->context = 0;
 }
+
+/* ---- batches ---- */
 
 uint64_t dpx_aio_oldest(const dpx_aio *aio)
 {

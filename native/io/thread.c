@@ -16,7 +16,6 @@ static size_t guard_bytes(void)
 static void *enter(void *argument)
 {
     dpx_thread *thread = argument;
-    pthread_setname_np(pthread_self(), thread->name);
     thread->body(thread->argument);
     return NULL;
 }
@@ -29,6 +28,8 @@ static int create(dpx_thread *thread, const pthread_attr_t *attributes)
     pthread_sigmask(SIG_SETMASK, &all, &before);
     int error = pthread_create(&thread->id, attributes, enter, thread);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (error == 0)
+        pthread_setname_np(thread->id, thread->name);
     return -error;
 }
 
