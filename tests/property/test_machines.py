@@ -39,11 +39,8 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         pytest.skip("no C compiler")
     target = tmp_path_factory.mktemp("machines") / "machines.so"
     sources = [HERE / "machines.c", *sorted(NATIVE.glob("format/*.c")), *sorted(NATIVE.glob("protocol/*.c"))]
-    subprocess.run(
-        [compiler, "-std=c11", "-D_DEFAULT_SOURCE", "-O1", "-g", "-shared", "-fPIC", "-w", *map(str, sources)]
-        + ["-o", str(target)],
-        check=True,
-    )
+    flags = ["-std=c11", "-D_DEFAULT_SOURCE", "-O1", "-g", "-shared", "-fPIC", "-w"]
+    subprocess.run([compiler, *flags, *map(str, sources), "-o", str(target)], check=True)
     loaded = ctypes.CDLL(str(target))
     loaded.scene_new.restype = ctypes.c_void_p
     loaded.scene_token.restype = ctypes.c_uint64
