@@ -78,13 +78,8 @@ struct message {
 /* For what is about to exit by itself after the command (the end of a pipe, say). */
 #define PATIENCE (100 * MILLISECOND)
 
-/* What the guard changes of the signals that run was started with: undone in the command. */
-static const int ignored[] = {SIGHUP,  SIGINT,  SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2,
-                              SIGPIPE, SIGALRM, SIGTSTP, SIGTTIN, SIGTTOU};
-#define IGNORED (sizeof ignored / sizeof *ignored)
-
 static struct {
-    struct sigaction before[IGNORED];
+    /* Signals as run was started with them: restored in the command. */
     struct sigaction child_before;
     sigset_t mask_before;
 
@@ -160,8 +155,6 @@ static _Noreturn void become_command(int report)
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != guard.self)
         _exit(125);
-    for (size_t i = 0; i < IGNORED; i++)
-        sigaction(ignored[i], &guard.before[i], NULL);
     sigaction(SIGCHLD, &guard.child_before, NULL);
     sigprocmask(SIG_SETMASK, &guard.mask_before, NULL);
     execvp(guard.arguments[0], guard.arguments);
@@ -169,6 +162,13 @@ static _Noreturn void become_command(int report)
     if (write(report, &error, sizeof error) != (ssize_t)sizeof error)
         _exit(126);
     _exit(127);
+}
+
+/* There is nothing to guard: the guard ends. */
+static void cannot_start(int error)
+{
+    tell(TELL_FAILED, (uint64_t)error, 0);
+    guard.killing = true;
 }
 
 static void start_command(const struct message *message)
@@ -180,18 +180,16 @@ static void start_command(const struct message *message)
     guard.grace = message->d;
     snprintf(token, sizeof token, "%llu", (unsigned long long)message->c);
     if (boottime() >= guard.term_at) {
-        tell(TELL_FAILED, ETIME, 0);
+        cannot_start(ETIME);
         return;
     }
     if (setenv("DISKPAXOS_TOKEN", token, 1) != 0 || pipe2(ends, O_CLOEXEC) != 0) {
-        tell(TELL_FAILED, (uint64_t)errno, 0);
+        cannot_start(errno);
         return;
     }
     pid_t child = fork();
     if (child < 0) {
-        tell(TELL_FAILED, (uint64_t)errno, 0);
-        close(ends[0]);
-        close(ends[1]);
+        cannot_start(errno);
         return;
     }
     if (child == 0)
@@ -375,20 +373,21 @@ static void wait_for_something(void)
 
 /* ---- set-up -------------------------------------------------------------------------- */
 
+/* All are blocked, the terminal's too, so that none ends or stops the guard; and one that is
+ * passed on to the command before its exec waits there until it can be heard. */
 static void take_signals(void)
 {
+    sigset_t all;
     sigset_t wanted;
-    struct sigaction ignore = {.sa_handler = SIG_IGN};
     struct sigaction usual = {.sa_handler = SIG_DFL};
     int death = SIGRTMIN;
+    sigfillset(&all);
+    if (sigprocmask(SIG_BLOCK, &all, &guard.mask_before) != 0)
+        fail("sigprocmask");
+    sigaction(SIGCHLD, &usual, &guard.child_before);
     sigemptyset(&wanted);
     sigaddset(&wanted, SIGCHLD);
     sigaddset(&wanted, death);
-    if (sigprocmask(SIG_BLOCK, &wanted, &guard.mask_before) != 0)
-        fail("sigprocmask");
-    for (size_t i = 0; i < IGNORED; i++)
-        sigaction(ignored[i], &ignore, &guard.before[i]);
-    sigaction(SIGCHLD, &usual, &guard.child_before);
     guard.signals = signalfd(-1, &wanted, SFD_CLOEXEC | SFD_NONBLOCK);
     if (guard.signals < 0)
         fail("signalfd");
