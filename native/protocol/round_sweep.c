@@ -145,7 +145,7 @@ static void book_writes(dpx_round *round, struct round_channel *channel, bool cu
         bool same_area = lease->located && lease->header.area == area;
         if (same_area && lease->done[request->disk] < channel->sequences[n])
             lease->done[request->disk] = channel->sequences[n];
-        if (current)
+        if (current || channel->sequences[n] == round->items[i].content.sequence)
             round->items[i].written |= bit;
     }
     if (request->writes_issued && request->read_count > 0)
@@ -165,7 +165,10 @@ static bool book_image(dpx_round *round, struct round_channel *channel, uint32_t
     switch (dpx_image_check(round->world, round->wishes[i].lease, request->disk, channel->areas[n], image,
                             &round->cause)) {
     case DPX_IMAGE_COUNTS:
-        item->counted |= bit;
+        /* A judging read counts on disks that carry the flag: two attempts that each see only
+         * disks which the other has not written yet would both go on. */
+        if (round->phase != ROUND_JUDGE || (item->written & bit))
+            item->counted |= bit;
         break;
     case DPX_IMAGE_REGRESSED:
         item->regressed = true;
