@@ -40,7 +40,8 @@ int dpx_disk_start(const char *path, bool read_only, uint32_t workers, dpx_disk 
 
 /* Opens in an I/O thread; waits at most until `deadline` (CLOCK_BOOTTIME, ns).  May be
  * called again after a failure or to reopen (the path may lead to another device now):
- * the old descriptor is closed once its I/O has returned.  0, -ETIMEDOUT (the thread may
+ * the old descriptor is closed once its I/O has returned, and what was queued for it and not
+ * started gets -ENODEV; a failed attempt leaves the old one in use.  0, -ETIMEDOUT (the thread may
  * still be hanging in it; try again later), or -errno: -ENOENT, -EACCES, -EROFS,
  * -EINVAL (O_DIRECT not supported there), -EISDIR and -ENODEV for what is neither a
  * regular file nor a block device. */
@@ -50,7 +51,8 @@ bool dpx_disk_is_open(const dpx_disk *disk);
 /* Geometry of requests: bytes per block.  Set once the superblock is known; 512 before. */
 void dpx_disk_block_size(dpx_disk *disk, uint32_t bytes);
 
-/* Called in an I/O thread when a request is complete, without any lock held. */
+/* Called in a thread of the disk (never the caller's, not even for a request that is refused or
+ * expired) when a request is complete, without any lock held. */
 typedef void dpx_disk_done(void *context, dpx_request *request);
 
 /* Queues a request (request.h says how it is carried out).  Never blocks on storage.
@@ -65,6 +67,7 @@ void dpx_disk_expire(dpx_disk *disk, uint64_t since);
 
 /* Issue time of the oldest I/O that has not returned, 0 if there is none. */
 uint64_t dpx_disk_oldest(const dpx_disk *disk);
+/* Requests submitted whose callback has not begun. */
 uint32_t dpx_disk_outstanding(const dpx_disk *disk);
 
 /* Pins the heartbeat lane's stack and gives it real-time priority where permitted.
@@ -73,7 +76,10 @@ int dpx_disk_harden(dpx_disk *disk, int realtime_priority);
 
 /* Waits until `deadline` for all I/O to return, then ends the threads and frees.  False:
  * something still hangs; the disk is left to itself for ever (its threads must not be
- * pulled from under the kernel) and its memory is not freed. */
+ * pulled from under the kernel) and its memory is not freed.  By then what was not started
+ * has completed with -ECANCELED, as does what is submitted meanwhile; of what hangs nothing
+ * more is issued, the memory stays in use, and no callback comes.  It waits for callbacks:
+ * no lock that they take may be held, and none may call it. */
 bool dpx_disk_stop(dpx_disk *disk, uint64_t deadline);
 
 /* CLOCK_BOOTTIME, ns. */

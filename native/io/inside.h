@@ -37,6 +37,7 @@ void dpx_wake(_Atomic uint32_t *word, int threads);
 typedef struct dpx_thread {
     pthread_t id;
     void *stack; /* guard page and stack */
+    size_t stack_bytes;
     bool running;
     const char *name;
     void (*body)(void *argument);

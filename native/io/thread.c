@@ -33,29 +33,38 @@ static int create(dpx_thread *thread, const pthread_attr_t *attributes)
     return -error;
 }
 
-int dpx_thread_start(dpx_thread *thread, const char *name, void (*body)(void *), void *argument)
+static int start_on_stack(dpx_thread *thread, size_t bytes)
 {
     size_t guard = guard_bytes();
-    thread->name = name;
-    thread->body = body;
-    thread->argument = argument;
-    thread->stack = dpx_buffer_new(guard + DPX_STACK_BYTES);
+    thread->stack = dpx_buffer_new(guard + bytes);
+    thread->stack_bytes = bytes;
     if (!thread->stack)
         return -ENOMEM;
     pthread_attr_t attributes;
     int error = -pthread_attr_init(&attributes);
     if (error == 0) {
         mprotect(thread->stack, guard, PROT_NONE);
-        error = -pthread_attr_setstack(&attributes, (char *)thread->stack + guard, DPX_STACK_BYTES);
+        error = -pthread_attr_setstack(&attributes, (char *)thread->stack + guard, bytes);
         if (error == 0)
             error = create(thread, &attributes);
         pthread_attr_destroy(&attributes);
     }
+    if (error != 0)
+        dpx_buffer_free(thread->stack, guard + bytes);
+    return error;
+}
+
+int dpx_thread_start(dpx_thread *thread, const char *name, void (*body)(void *), void *argument)
+{
+    thread->name = name;
+    thread->body = body;
+    thread->argument = argument;
+    int error = start_on_stack(thread, DPX_STACK_BYTES);
+    /* The C library puts the thread-local data of all libraries of the process there too,
+     * and some of them have a lot. */
+    if (error == -EINVAL)
+        error = start_on_stack(thread, 8 * DPX_STACK_BYTES);
     thread->running = error == 0;
-    if (error != 0) {
-        dpx_buffer_free(thread->stack, guard + DPX_STACK_BYTES);
-        thread->stack = NULL;
-    }
     return error;
 }
 
@@ -64,7 +73,7 @@ void dpx_thread_join(dpx_thread *thread)
     if (!thread->running)
         return;
     pthread_join(thread->id, NULL);
-    dpx_buffer_free(thread->stack, guard_bytes() + DPX_STACK_BYTES);
+    dpx_buffer_free(thread->stack, guard_bytes() + thread->stack_bytes);
     thread->running = false;
 }
 
@@ -77,7 +86,7 @@ void dpx_thread_leave(dpx_thread *thread)
 int dpx_thread_harden(dpx_thread *thread, int realtime_priority)
 {
     int error = 0;
-    if (mlock((char *)thread->stack + guard_bytes(), DPX_STACK_BYTES) != 0)
+    if (mlock((char *)thread->stack + guard_bytes(), thread->stack_bytes) != 0)
         error = -errno;
     struct sched_param parameter = {.sched_priority = realtime_priority};
     int refused = -pthread_setschedparam(thread->id, SCHED_RR, &parameter);
