@@ -12,6 +12,9 @@ was over; tokens grow; late writers bounce and learn of their loss; every lease 
 ``DISKPAXOS_WITNESS_SECONDS`` makes it longer.
 
 That the test can fail is part of it: ``test_the_witness_notices`` runs clients that misbehave.
+It was also seen to fail with engines that do: T_dead divided by four (leases taken early, in the
+first seconds), lower flags in the way ignored when judging (a worker is refused while its library
+says "held"), and without the lifetime test (a stopped worker never learns that its life is over).
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -100,7 +104,7 @@ class Show:
         answer: dict[str, Any] = json.loads(self.socket.recv(1 << 24))
         return answer
 
-    def play(self, seconds: float) -> None:
+    def play(self, seconds: float, kinds: Sequence[str] = ("kill", "short", "long")) -> None:
         """Kill and stop at random for so long."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
@@ -111,7 +115,7 @@ class Show:
                 continue
             holders = sorted(set(self.ask("holders")["holders"]) & set(running))
             victim = self.random.choice(holders if holders and self.random.random() < 0.75 else running)
-            match self.random.choice(["kill", "short", "long"]):
+            match self.random.choice(kinds):
                 case "kill":
                     self.workers[victim].kill()
                     self.workers.pop(victim).wait()
@@ -122,7 +126,7 @@ class Show:
                     self.stop(victim, self.random.uniform(0.05, 0.8) * S)
                     self.done["stopped for less than S"] += 1
                 case _:
-                    self.stop(victim, self.random.uniform(1.2 * S, 2 * T_DEAD))
+                    self.stop(victim, self.random.uniform(1.2 * S, 3 * T_DEAD))
                     self.done["stopped for more than S"] += 1
 
     def stop(self, victim: str, seconds: float) -> None:
@@ -226,7 +230,7 @@ def test_the_witness_notices(tmp_path: Path, breaks: str, noticed: str) -> None:
     show = Show(tmp_path, SEED, breaks)
     try:
         show.start()
-        show.play(8)
+        show.play(8, kinds=["long"])
         result = show.finish()
     finally:
         show.close()
