@@ -1,0 +1,64 @@
+"""The top of the command line: the group of all commands, and what happens to errors."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import click
+
+from diskpaxos import __version__
+from diskpaxos.cli import create, hosts, maintain, run, show
+from diskpaxos.cli.exit_codes import table
+from diskpaxos.cli.trouble import show_warnings, translate
+
+
+class Commands(click.Group):
+    """A group whose commands end with a clean message, whatever befalls them."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; library errors become messages and exit codes."""
+        try:
+            return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+            raise
+        except Exception as error:
+            trouble = translate(error)
+        trouble.show()
+        raise click.exceptions.Exit(trouble.code)
+
+
+@click.group(
+    cls=Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="\b\nExit codes:\n" + table(),
+)
+@click.version_option(__version__, prog_name="diskpaxos")
+@click.option("-v", "--verbose", is_flag=True, help="Show what the library logs, not only its warnings.")
+def cli(verbose: bool) -> None:
+    """Leases on shared storage by Disk Paxos: one holder per lease, with no server and no network.
+
+    \b
+    diskpaxos init /shared/locks
+    diskpaxos run --lockspace /shared/locks --lease vm1 -- some-command
+    diskpaxos leases --lockspace /shared/locks
+    """
+    show_warnings(logging.INFO if verbose else logging.WARNING)
+
+
+for command in (
+    create.init,
+    show.info,
+    hosts.hosts,
+    show.leases,
+    maintain.delete,
+    maintain.check,
+    show.dump,
+    run.run,
+):
+    cli.add_command(command)
+
+
+def main() -> None:
+    """Entry point of the program ``diskpaxos``."""
+    cli(prog_name="diskpaxos")

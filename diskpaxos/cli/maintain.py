@@ -1,0 +1,62 @@
+"""`diskpaxos delete` and `diskpaxos check`."""
+
+from __future__ import annotations
+
+import click
+
+from diskpaxos import errors
+from diskpaxos.cli.exit_codes import ExitCode
+from diskpaxos.cli.options import json_option, lockspace_option, open_lockspace
+from diskpaxos.cli.output import print_json, printable
+from diskpaxos.cli.trouble import Trouble
+
+
+@click.command(short_help="Delete leases that nobody holds.")
+@lockspace_option
+@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@click.pass_context
+def delete(ctx: click.Context, lockspace: tuple[str, ...], names: tuple[str, ...]) -> None:
+    """Delete the leases NAME.  One that is held is refused; those before it in the list are gone then.
+
+    \b
+    Example:
+      diskpaxos delete --lockspace /shared/locks vm1 vm2
+    """
+    space = open_lockspace(ctx, lockspace, read_only=False)
+    with space.member() as host:
+        for name in names:
+            try:
+                host.delete(name)
+            except errors.HeldError as error:
+                raise Trouble(
+                    printable(error.what), ExitCode.HELD, "it was not deleted", "end its holder first"
+                ) from None
+            click.echo(f"deleted: {printable(name)}")
+
+
+@click.command(short_help="List everything that is damaged or inconsistent.")
+@lockspace_option
+@json_option
+@click.pass_context
+def check(ctx: click.Context, lockspace: tuple[str, ...], as_json: bool) -> None:
+    """Read the whole lockspace and list what is wrong with it.  Changes nothing; may run at any time.
+
+    Exits with 78 if there is anything but notes.
+
+    \b
+    Examples:
+      diskpaxos check --lockspace /shared/locks
+      diskpaxos check -L /dev/mapper/a -L /dev/mapper/b -L /dev/mapper/c --json
+    """
+    space = open_lockspace(ctx, lockspace, read_only=True)
+    findings = space.check()
+    if as_json:
+        print_json(findings)
+    else:
+        for finding in findings:
+            remedy = f"  ({finding.remedy})" if finding.remedy else ""
+            click.echo(printable(f"{finding.severity}: {finding.text}{remedy}"))
+        if not findings:
+            click.echo("nothing found")
+    if any(finding.severity != "note" for finding in findings):
+        ctx.exit(ExitCode.DAMAGED)
