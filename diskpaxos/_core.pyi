@@ -49,8 +49,8 @@ class Field(NamedTuple):
     kind: int
     name: str
     offset: int
-    size: int
-    count: int
+    size: int  # bytes of one element
+    elements: int
     type: str
 
 def fields() -> tuple[Field, ...]: ...
@@ -161,7 +161,7 @@ def superblock_decode(data: _Buffer | bytes | memoryview) -> tuple[str, Geometry
 
 class DiskState(NamedTuple):
     path: str
-    index: int  # -1: not known
+    disk: int  # index in the lockspace; -1: not known
     online: bool
     trouble: str  # status name, "" when online
     errno: int
@@ -239,6 +239,8 @@ class PeerInfo(NamedTuple):
     silent_for: int
     until_silent: int
 
+#: The dpx_end of a host that left.
+END_LEFT: Final[int]
 HELD: Final[int]
 LOST: Final[int]
 UNKNOWN: Final[int]

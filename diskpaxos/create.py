@@ -136,12 +136,12 @@ class Plan:
             raise InvalidArgumentError(f"no lockspace can have this shape: {error}") from None
 
 
-def _range(name: str, value: int, least: int, most: int) -> None:
+def _range(name: str, value: object, least: int, most: int) -> None:
     if not isinstance(value, int) or not least <= value <= most:
         raise InvalidArgumentError(f"{name} must be {least} to {most:,}, not {value!r}")
 
 
-def _time(name: str, seconds: float, least: float) -> int:
+def _time(name: str, seconds: object, least: float) -> int:
     if not isinstance(seconds, int | float) or not math.isfinite(seconds) or not least <= seconds <= 86400:
         raise InvalidArgumentError(f"{name} must be {least:g} to 86,400 seconds, not {seconds!r}")
     return round(seconds * 1e9)
@@ -158,7 +158,7 @@ def create_lockspace(paths: tuple[str, ...], plan: Plan, *, force: bool, progres
         geometry = plan.geometry(_block_size(disks, plan))
         for disk in disks:
             _refuse_unfit(disk, geometry)
-        _refuse_content(disks, force, progress)
+        refuse_content(disks, force, progress)
         try:
             _write(disks, geometry, progress)
         except StorageError as error:
@@ -178,7 +178,7 @@ class _Undo:
         self.disk = disk
         self.size = disk.size
 
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if error is not None and not self.disk.block_device:
             try:
                 if self.disk.created:
@@ -187,7 +187,6 @@ class _Undo:
                     self.disk.resize(self.size)
             except (OSError, DiskPaxosError) as trouble:
                 error.add_note(f"cleaning up {self.disk.path}: {trouble}")
-        return False
 
 
 def _block_size(disks: list[RawDisk], plan: Plan) -> int:
@@ -214,7 +213,8 @@ def _refuse_unfit(disk: RawDisk, geometry: _core.Geometry) -> None:
             raise DeviceSizeError(disk.path, disk.size + free, wanted)
 
 
-def _refuse_content(disks: list[RawDisk], force: bool, progress: Progress) -> None:
+def refuse_content(disks: list[RawDisk], force: bool, progress: Progress) -> None:
+    """:raises NotEmptyError, InUseError: something lies there that must not be overwritten"""
     occupied = []
     for disk in disks:
         found = find_geometry(disk)
@@ -224,7 +224,7 @@ def _refuse_content(disks: list[RawDisk], force: bool, progress: Progress) -> No
                 raise NotEmptyError(disk.path, content)
             continue
         geometry, index = found
-        users = ()
+        users: tuple[str, ...] = ()
         if disk.size >= (geometry.slots_at + geometry.max_hosts) * geometry.block_size:
             users = tuple(read_slots(disk, geometry, index).users().values())
         if not force and users:

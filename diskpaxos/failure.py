@@ -9,7 +9,6 @@ from diskpaxos import _core
 from diskpaxos import errors as e
 from diskpaxos.arguments import MODE_NAMES
 
-
 #: Why a lease can be lost while its host lives on.
 TAKEN = "another host took it, or it was deleted"
 
@@ -142,9 +141,7 @@ def _about_lease(failure: _core.CoreError, path: str, lease: str) -> e.DiskPaxos
                 lowering=failure.lowering,
             )
         case "held_here":
-            return e.HeldByThisHostError(
-                lease, label=failure.label, mode=MODE_NAMES.get(failure.mode, "exclusive")
-            )
+            return e.HeldByThisHostError(lease, label=failure.label, mode=MODE_NAMES.get(failure.mode, "exclusive"))
         case "stale":
             return e.StaleStateError(lease)
         case "not_found":

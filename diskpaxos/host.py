@@ -246,9 +246,7 @@ class Host:
                 self._leases.pop(lease._handle, None)
         if mine and not self._closed:
             try:
-                with translated(
-                    "release", leases=[m.name for m in mine], paths=self._space.paths, host=self._name
-                ):
+                with translated("release", leases=[m.name for m in mine], paths=self._space.paths, host=self._name):
                     self._core.release([lease._handle for lease in mine], limit)
             except (FinishedError, ClosedError):
                 if not lost:
@@ -266,18 +264,20 @@ class Host:
             known = list(self._leases.values())
         return [lease for lease in known if lease.held]
 
-    def create(self, name: str, timeout: float | None = 30.0) -> None:
+    def create(self, name: str, timeout: float | None = 0) -> None:
         """Create a lease without taking it.
 
+        :param timeout: as for :meth:`acquire`, while another host changes the directory
         :raises LeaseExistsError, LockspaceFullError, HeldError: see their texts
         """
         encoded, limit, core = name_bytes(name, "lease"), nanoseconds(timeout), self._use()
         with translated("create", leases=[name], paths=self._space.paths, host=self._name):
             core.create(encoded, limit)
 
-    def delete(self, name: str, timeout: float | None = 30.0) -> None:
+    def delete(self, name: str, timeout: float | None = 0) -> None:
         """Delete a lease that nobody holds.
 
+        :param timeout: as for :meth:`acquire`, while somebody holds it
         :raises LeaseNotFoundError, HeldError: see their texts
         """
         encoded, limit, core = name_bytes(name, "lease"), nanoseconds(timeout), self._use()
@@ -412,11 +412,13 @@ class Host:
             if lease is not None:
                 name = lease.name
                 lease._mark_lost(reason or TAKEN)
-        elif event.kind == "finished" and not self._closed:
+        elif event.kind == "finished" and event.end != _core.END_LEFT:
             with self._lock:
                 leases = list(self._leases.values())
             for lease in leases:
                 lease._mark_lost(reason)
+        if event.kind == "finished" and event.end == _core.END_LEFT:
+            return True  # by its own wish: nothing to tell
         told = HostEvent(event.kind, name, reason, event.disk, event.slot, event.errno, event.block)
         _log.log(_LEVELS.get(event.kind, logging.INFO), "host %r: %s", self._name, _sentence(told))
         with self._lock:
@@ -449,9 +451,7 @@ class Host:
         # Not joined to the end, or joined and forgotten.
         if getattr(self, "_closed", True) or self._forked():
             return
-        warnings.warn(
-            f"host {self._name!r} was neither left nor closed", ResourceWarning, source=self, stacklevel=2
-        )
+        warnings.warn(f"host {self._name!r} was neither left nor closed", ResourceWarning, source=self, stacklevel=2)
         self.close()
 
     def __repr__(self) -> str:
@@ -492,6 +492,4 @@ def _ask(request: Request) -> _core.Ask:
     if request.state is not None:
         saved = SavedState.parse(request.state)
         resume = (saved.lease.bytes, saved.token)
-    return _core.Ask(
-        name_bytes(request.name, "lease"), mode_number(request.mode), resume, label_bytes(request.label)
-    )
+    return _core.Ask(name_bytes(request.name, "lease"), mode_number(request.mode), resume, label_bytes(request.label))

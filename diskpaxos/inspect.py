@@ -26,7 +26,7 @@ from diskpaxos.errors import (
     NoMajorityError,
 )
 from diskpaxos.failure import error_from, translated
-from diskpaxos.layout import SECTOR, Kind, LeaseState, SlotState
+from diskpaxos.layout import Kind, LeaseState, SlotState
 from diskpaxos.rawdisk import CHUNK, aligned_view
 from diskpaxos.views import Drain, Holder, HostInfo, LeaseInfo, Liveness
 
@@ -37,7 +37,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 #: Flaw of a block whose disk did not answer; the others index into ``_core.FLAWS``.
 UNREAD = 255
-_READ_TIMEOUT = 10_000_000_000
+READ_TIMEOUT = 10_000_000_000
 
 
 @cache
@@ -50,8 +50,8 @@ def block_dtype(kind: Kind, block_size: int) -> np.dtype[np.void]:
     for field in _core.fields():
         if field.kind not in (0, kind):
             continue
-        length = field.size * field.count
-        count = field.count
+        length = field.size * field.elements
+        count = field.elements
         if kind is Kind.NOTICE and field.name == "entries":
             count = (block_size - field.offset) // field.size  # they fill the block, whatever its size
         if field.type == "u":
@@ -97,9 +97,9 @@ def read_blocks(space: Lockspace, first: int, count: int) -> Blocks:
     for disk in range(geometry.disks):
         view = aligned_view(count * size)
         try:
-            core.read(disk, first, view, _READ_TIMEOUT)
-        except _core.CoreError as error:
-            trouble = error
+            core.read(disk, first, view, READ_TIMEOUT)
+        except _core.CoreError as failure:
+            trouble = failure
             continue
         flaws[disk] = np.frombuffer(geometry.check(view, disk, first), np.uint8)
         copies[disk] = np.frombuffer(view, np.uint8).reshape(count, size)
@@ -113,29 +113,27 @@ def read_blocks(space: Lockspace, first: int, count: int) -> Blocks:
 def _merge(copies: list[Array | None], sound: Array, geometry: _core.Geometry, first: int) -> Array:
     """The newest sound copy of each block: by (generation, sequence), but among slot records of one
     generation active and free outrank claiming."""
-    present = [(disk, copy) for disk, copy in enumerate(copies) if copy is not None]
-    if len(present) == 1:
-        return present[0][1]
     slots = geometry.slots_at <= first < geometry.notices_at
-    best: Array | None = None
-    for disk, copy in present:
+
+    def key(copy: Array) -> tuple[Array, Array, Array]:
         head = copy.view(block_dtype(Kind.SLOT if slots else Kind.HEADER, geometry.block_size))[:, 0]
         settled = head["state"] != SlotState.CLAIMING if slots else np.zeros(len(head), bool)
-        key = (head["generation"], settled, head["sequence"])
-        if best is None:
-            best, best_sound, best_key = copy.copy(), sound[disk].copy(), [part.copy() for part in key]
-            continue
-        newer = np.zeros(len(head), bool)
-        equal = np.ones(len(head), bool)
-        for mine, theirs in zip(key, best_key, strict=True):
+        return head["generation"].copy(), settled, head["sequence"].copy()
+
+    (disk, copy), *others = [(disk, copy) for disk, copy in enumerate(copies) if copy is not None]
+    if not others:
+        return copy
+    best, best_sound, best_key = copy.copy(), sound[disk].copy(), key(copy)
+    for disk, copy in others:
+        newer, equal = np.zeros(len(copy), bool), np.ones(len(copy), bool)
+        for mine, theirs in zip(key(copy), best_key, strict=True):
             newer |= equal & (mine > theirs)
             equal &= mine == theirs
         newer = sound[disk] & (newer | ~best_sound)
         best[newer] = copy[newer]
         best_sound |= sound[disk]
-        for mine, theirs in zip(key, best_key, strict=True):
+        for mine, theirs in zip(key(copy), best_key, strict=True):
             theirs[newer] = mine[newer]
-    assert best is not None
     return best
 
 
@@ -215,9 +213,7 @@ def host_views(space: Lockspace, watch: float) -> list[HostInfo]:
         _ask_member(hosts, member._core.peers())
     for member in members:
         if hosts[member.slot].generation == member.generation:
-            hosts[member.slot] = replace(
-                hosts[member.slot], liveness=Liveness.ALIVE, drain=Drain.NONE, this_host=True
-            )
+            hosts[member.slot] = replace(hosts[member.slot], liveness=Liveness.ALIVE, drain=Drain.NONE, this_host=True)
     return hosts
 
 
@@ -252,7 +248,7 @@ def _host_view(geometry: _core.Geometry, slot: int, sight: Sight) -> HostInfo:
         nonce=_uuid(record["nonce"]),
         pid=int(record["pid"]),
         counter=int(record["counter"]),
-        last_heartbeat=int(record["written_at"]) / 1e9,
+        last_heartbeat=int(record["written_at"]) / 1e9 if int(record["generation"]) else 0.0,
         joined_at=int(record["joined_at"]) / 1e9,
         dead_time=dead_time / 1e9,
         silent_for=silent_for / 1e9,
@@ -430,9 +426,7 @@ def _lease_view(found: _Found, row: int, holders: list[Holder]) -> LeaseInfo:
 # ---- one block
 
 
-def dump_block(
-    space: Lockspace, *, block: int | None, slot: int | None, area: int | None, disk: int
-) -> dict[str, Any]:
+def dump_block(space: Lockspace, *, block: int | None, slot: int | None, area: int | None, disk: int) -> dict[str, Any]:
     """See :meth:`Lockspace.dump`."""
     geometry, core = space.geometry, space._use()
     try:
@@ -449,7 +443,7 @@ def dump_block(
         raise InvalidArgumentError(f"no such block: {error}") from None
     view = aligned_view(geometry.block_size)
     with translated("read", paths=space.paths):
-        core.read(disk, index, view, _READ_TIMEOUT)
+        core.read(disk, index, view, READ_TIMEOUT)
     data = bytes(view)
     flaw = geometry.check(data, disk, index)[0]
     shown: dict[str, Any] = {"block": index, "on_disk": disk, "place": "padding", "flaw": ""}

@@ -56,7 +56,7 @@ def number(block: bytes | memoryview, kind: Kind, name: str, position: int = 0) 
 def raw(block: bytes | memoryview, kind: Kind, name: str) -> bytes:
     """A field of bytes, a UUID or a text, as it lies there."""
     field = table(kind)[name]
-    return bytes(block[field.offset : field.offset + field.size * field.count])
+    return bytes(block[field.offset : field.offset + field.size * field.elements])
 
 
 def text(block: bytes | memoryview, kind: Kind, name: str) -> str:

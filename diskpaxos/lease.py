@@ -49,7 +49,10 @@ class SavedState:
     @classmethod
     def parse(cls, text: str) -> SavedState:
         """:raises InvalidStateError: not what :attr:`Lease.state` returns"""
-        match = _STATE.fullmatch(text) if isinstance(text, str) else None
+        try:
+            match = _STATE.fullmatch(text)
+        except TypeError:
+            match = None
         if match is None or int(match[2]) >= 1 << 64:
             raise InvalidStateError(text)
         return cls(uuid.UUID(hex=match[1]), int(match[2]))

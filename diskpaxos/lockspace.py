@@ -201,12 +201,12 @@ class Lockspace:
         disks = tuple(
             DiskInfo(
                 path=disk.path,
-                index=disk.index,
+                index=disk.disk,
                 online=disk.online,
                 trouble=(os.strerror(disk.errno) if disk.errno else disk.trouble.replace("_", " ")),
                 network=disk.network,
                 block_device=disk.block_device,
-                generation=shape.disk_generations[disk.index] if disk.index >= 0 else 0,
+                generation=shape.disk_generations[disk.disk] if disk.disk >= 0 else 0,
             )
             for disk in core.disks()
         )
@@ -261,7 +261,7 @@ class Lockspace:
 
     # ---- maintenance
 
-    def delete(self, name: str, timeout: float | None = 30.0) -> None:
+    def delete(self, name: str, timeout: float | None = 0) -> None:
         """Delete a lease that nobody holds; joins for the moment if no host has joined here.
 
         :raises LeaseNotFoundError, HeldError: see their texts

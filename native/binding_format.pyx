@@ -27,7 +27,7 @@ cdef str flaw_text(int flaw):
 
 FLAWS = tuple(flaw_text(flaw) for flaw in range(<int>DPX_FLAW_FIELD + 1))
 
-Field = namedtuple("Field", "kind name offset size count type")
+Field = namedtuple("Field", "kind name offset size elements type")
 
 
 def fields():

@@ -3,6 +3,7 @@
 HELD = <int>DPX_HOLD_HELD
 LOST = <int>DPX_HOLD_LOST
 UNKNOWN = <int>DPX_HOLD_UNKNOWN
+END_LEFT = <int>DPX_END_LEFT
 
 DRAINS = ("", "fenced", "rebooted", "exited")
 

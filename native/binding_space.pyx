@@ -77,7 +77,7 @@ cdef object core_error(dpx_status status, const dpx_failure *failure):
     return error
 
 
-DiskState = namedtuple("DiskState", "path index online trouble errno network block_device oldest")
+DiskState = namedtuple("DiskState", "path disk online trouble errno network block_device oldest")
 
 
 cdef class Space:

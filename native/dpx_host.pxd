@@ -22,6 +22,7 @@ cdef extern from "protocol/world.h" nogil:
 cdef extern from "protocol/heart.h" nogil:
     ctypedef enum dpx_end:
         DPX_ALIVE
+        DPX_END_LEFT
 
     const char *dpx_end_text(dpx_end end)
 

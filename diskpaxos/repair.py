@@ -1,0 +1,281 @@
+"""Mending damaged blocks: by their owners where that can be done while hosts are joined, else only when
+no host was heard of for T_dead.  Nothing is mended silently; whatever is left says why.
+
+Own blocks, slot records and notice blocks belong to a slot, so its next owner may write them: repair
+joins in that slot, writes, and leaves.  Lease headers of which a majority is sound are written again
+under the directory lease.  What a majority of the disks has lost needs all hosts out.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from diskpaxos import _core
+from diskpaxos.check import DamagedBlock, damaged_blocks, raw_copies
+from diskpaxos.errors import DiskPaxosError
+from diskpaxos.failure import translated
+from diskpaxos.inspect import READ_TIMEOUT, area_chunks, block_dtype, host_views, read_blocks, read_slots, watch_slots
+from diskpaxos.layout import Kind, LeaseState, SlotState
+from diskpaxos.rawdisk import aligned_view
+from diskpaxos.views import Liveness
+
+if TYPE_CHECKING:
+    from diskpaxos.host import Host
+    from diskpaxos.lockspace import Lockspace
+
+Progress = Callable[[str, int, int], object] | None
+
+_JUMP = 1 << 16  # generations skipped where the last one is not known
+_LIMIT = 30.0  # seconds for one step
+
+
+@dataclass(slots=True)
+class RepairReport:
+    """What was mended, and what was left and why; texts for people."""
+
+    mended: list[str] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)
+
+    @property
+    def complete(self) -> bool:
+        """Nothing is left."""
+        return not self.left
+
+
+def repair(space: Lockspace, *, progress: Progress = None) -> RepairReport:
+    """See :meth:`Lockspace.repair`."""
+    report = RepairReport()
+    _superblocks(space, report)
+    damaged = list(damaged_blocks(space))
+    lost = [item for item in damaged if not item.sound and item.kind is not Kind.OWN]
+    if lost:
+        _lost_blocks(space, lost, report, progress)
+    headers = [item for item in damaged if item.sound and item.kind is Kind.HEADER]
+    if headers:
+        _headers(space, headers, report)
+    owned: dict[int, list[DamagedBlock]] = {}
+    for item in damaged:
+        if item not in lost and item.kind is not Kind.HEADER:
+            owned.setdefault(item.slot, []).append(item)
+    for done, (slot, items) in enumerate(sorted(owned.items())):
+        if progress is not None:
+            progress("repairing slots", done, len(owned))
+        _slot(space, slot, items, report)
+    return report
+
+
+def _name(item: DamagedBlock) -> str:
+    where = f"area {item.area}" if item.kind in (Kind.HEADER, Kind.OWN) else ""
+    slot = f"slot {item.slot}" if item.kind is not Kind.HEADER else ""
+    flaws = ", ".join(f"{flaw} on disk {disk}" for disk, flaw in item.flaws.items())
+    return f"{item.kind.name.lower()} block {item.block} ({', '.join(filter(None, (slot, where)))}): {flaws}"
+
+
+# ---- superblocks
+
+
+def _superblocks(space: Lockspace, report: RepairReport) -> None:
+    """Those that are damaged or do not know of the last rebuild; the lockspace is open, so a majority agrees."""
+    geometry = space.geometry
+    sequences, wrong = [0], []
+    for disk, data in enumerate(raw_copies(space, 0)):
+        if data is None:
+            continue
+        _, found, index, sequence = _core.superblock_decode(data)
+        if found is None:
+            wrong.append(disk)
+        elif found.uuid != geometry.uuid or index != disk:
+            report.left.append(f"superblock of disk {disk}: another disk's; find out what wrote to it")
+        else:
+            sequences.append(sequence)
+            if found.disk_generations[disk] == geometry.disk_generations[disk] != 0 and (
+                found.disk_generations != geometry.disk_generations
+            ):
+                wrong.append(disk)
+    for disk in wrong:
+        _write(space, [disk], 0, [geometry.encode_superblock(disk, max(sequences) + 1, time.time_ns())])
+        report.mended.append(f"superblock of disk {disk}")
+
+
+# ---- one slot at a time, by its owner
+
+
+def _slot(space: Lockspace, slot: int, items: list[DamagedBlock], report: RepairReport) -> None:
+    with space._lock:
+        ours = any(host.alive and host.slot == slot for host in space._hosts)
+    if ours:
+        report.left += [f"{_name(item)}: this host is alive and rewrites it by itself" for item in items]
+        return
+    try:
+        with space.join(slot=slot, timeout=_LIMIT, realtime=False) as host:
+            for item in items:
+                _own(space, host, item, report)
+    except DiskPaxosError as error:
+        report.left += [f"{_name(item)}: {error}" for item in items if not _mended(report, item)]
+
+
+def _mended(report: RepairReport, item: DamagedBlock) -> bool:
+    return _name(item) in report.mended
+
+
+def _own(space: Lockspace, host: Host, item: DamagedBlock, report: RepairReport) -> None:
+    """The slot is ours now, so its blocks are ours to write."""
+    if item.kind is Kind.OWN:
+        with translated("rewrite", paths=space.paths, host=host.name):
+            host._core.rewrite(item.area, round(_LIMIT * 1e9))
+    elif item.kind is Kind.NOTICE:
+        # Its sound copies are those of the slot's earlier lives, carried on: the same for every disk.
+        data = read_blocks(space, item.block, 1).data[0].tobytes()
+        _write(space, list(item.flaws), item.block, [data])
+    else:
+        # The heartbeat writes the record; give it the time for one.
+        time.sleep(space.geometry.outage_tolerance / 6e9)
+    again = read_blocks(space, item.block, 1).flaws[:, 0].tolist()
+    if any(again[disk] != 0 for disk in item.flaws):
+        report.left.append(f"{_name(item)}: still damaged after it was written")
+    else:
+        report.mended.append(_name(item))
+
+
+def _headers(space: Lockspace, items: list[DamagedBlock], report: RepairReport) -> None:
+    try:
+        with space.member() as host:
+            for item in items:
+                try:
+                    host.resolve(item.area, _LIMIT)
+                    report.mended.append(_name(item))
+                except DiskPaxosError as error:
+                    report.left.append(f"{_name(item)}: {error}")
+    except DiskPaxosError as error:
+        report.left += [f"{_name(item)}: {error}" for item in items if not _mended(report, item)]
+
+
+# ---- what a majority has lost
+
+
+def _lost_blocks(space: Lockspace, items: list[DamagedBlock], report: RepairReport, progress: Progress) -> None:
+    why = _alive(space, progress)
+    if why:
+        report.left += [f"{_name(item)}: needs all hosts out, but {why}" for item in items]
+        return
+    for item in sorted(items, key=lambda item: item.kind):  # records first: the others refer to them
+        if item.kind is Kind.SLOT:
+            block = _new_record(space, item)
+        elif item.kind is Kind.NOTICE:
+            block = _new_notices(space, item)
+        else:
+            block = _new_header(space, item)
+        _write(space, list(range(space.geometry.disks)), item.block, block)
+        report.mended.append(_name(item))
+
+
+def _alive(space: Lockspace, progress: Progress) -> str:
+    """Who is, or may be, alive; "" after nobody was heard of for T_dead (or all had left)."""
+    with space._lock:
+        if any(host.alive for host in space._hosts):
+            return "this process is joined itself"
+    views = host_views(space, 0.0)
+    if all(view.liveness is Liveness.FREE for view in views):
+        return ""
+    seconds = max(view.dead_time for view in views)
+    if progress is not None:
+        progress("watching for heartbeats, seconds", 0, round(seconds))
+    for slot, sight in enumerate(watch_slots(space, seconds)):
+        free = sight.sound and sight.record["state"] == SlotState.FREE
+        if not free and sight.still_to - sight.still_from < seconds * 0.99e9:
+            return f"slot {slot} wrote a heartbeat while it was watched"
+    return ""
+
+
+def _empty(space: Lockspace, block: int) -> list[np.ndarray[tuple[int], np.dtype[np.void]]]:
+    """The empty block of that place for every disk, to be filled in."""
+    geometry = space.geometry
+    kind = Kind(geometry.place(block)[0])
+    records = []
+    for disk in range(geometry.disks):
+        view = aligned_view(geometry.block_size)
+        geometry.encode_empty(view, disk, block, time.time_ns())
+        records.append(np.frombuffer(bytearray(view), block_dtype(kind, geometry.block_size)))
+    return records
+
+
+def _new_record(space: Lockspace, item: DamagedBlock) -> list[bytes]:
+    """A free record, of a generation above all that the slot may have had."""
+    geometry = space.geometry
+    highest = 0
+    record = read_blocks(space, item.block, 1)
+    for disk, copy in enumerate(record.copies):
+        if copy is not None and record.flaws[disk, 0] == 0:  # a minority's may still be sound
+            found = copy.view(block_dtype(Kind.SLOT, geometry.block_size))["generation"]
+            highest = max(highest, int(found[0, 0]))
+    for _, blocks in area_chunks(space):
+        mine = slice(1 + item.slot, None, geometry.area_blocks)
+        owns = blocks.as_kind(Kind.OWN)[mine][blocks.sound[mine]]
+        highest = max([highest, *owns["generation"].tolist()])
+    records = _empty(space, item.block)
+    for fresh in records:
+        fresh["generation"] = highest + _JUMP
+    return [fresh.tobytes() for fresh in records]
+
+
+def _new_notices(space: Lockspace, item: DamagedBlock) -> list[bytes]:
+    """Notices that are lost may have been about anybody: all slots that are not free are dead by now,
+    and a notice about each says so to a host that was stopped together with its clock."""
+    geometry = space.geometry
+    slots = read_slots(space).as_kind(Kind.SLOT)
+    first = geometry.place(item.block)[2] * geometry.notice_entries
+    records = _empty(space, item.block)
+    for record in records:
+        record["generation"] = slots[item.slot]["generation"]
+        record["sequence"] = 1
+        if int(slots[item.slot]["notices"]) == 0:
+            continue
+        entries = record["entries"][0]
+        for about in range(first, min(first + geometry.notice_entries, geometry.max_hosts)):
+            if about != item.slot and slots[about]["state"] != SlotState.FREE:
+                entries[about - first] = int(slots[about]["generation"]) & _core.NOTICE_GENERATION
+    return [record.tobytes() for record in records]
+
+
+def _new_header(space: Lockspace, item: DamagedBlock) -> list[bytes]:
+    """A tombstone: the name is lost, and the search for others must go on past this area.  (Lease 0 is
+    the directory and nothing else.)"""
+    geometry = space.geometry
+    owns = read_blocks(space, geometry.own_block(item.area, 0), geometry.max_hosts)
+    blocks = owns.as_kind(Kind.OWN)[owns.sound]
+    changer = read_blocks(space, geometry.own_block(_core.DIRECTORY_AREA, 0), geometry.max_hosts)
+    tokens = changer.as_kind(Kind.OWN)["ballot"][changer.sound]
+    # Above every header of this place, below that of the next change: tokens of lease 0 only grow.
+    token = max([0, *tokens.tolist(), *blocks["directory_token"].tolist()])
+    directory = item.area == _core.DIRECTORY_AREA
+    return [
+        geometry.encode_header(
+            disk,
+            item.area,
+            directory_token=token,
+            sequence=1 << 32,
+            written_at=time.time_ns(),
+            state=LeaseState.IN_USE if directory else LeaseState.TOMBSTONE,
+            lease=geometry.uuid if directory else bytes(16),
+            first_ballot=max([0, *blocks["ballot"].tolist()]),
+            created_at=time.time_ns() if directory else 0,
+            name=_core.DIRECTORY_NAME if directory else b"",
+        )
+        for disk in range(geometry.disks)
+    ]
+
+
+def _write(space: Lockspace, disks: list[int], block: int, data: list[bytes]) -> None:
+    """One block to several disks, sealed for each; ``data``: one for all, or one per disk."""
+    geometry = space.geometry
+    for disk in disks:
+        view = aligned_view(geometry.block_size)
+        view[:] = data[disk] if len(data) == geometry.disks else data[0]
+        geometry.seal(view, disk)
+        with translated("write", paths=space.paths):
+            space._use().write(disk, block, view, READ_TIMEOUT)
