@@ -25,8 +25,8 @@ struct round_item {
     bool looks;           /* take, find: must look before it may raise */
     bool probed;          /* find: the answer is there */
     bool heals;           /* watch: the own flag must be raised again */
-    bool shown;           /* watch: a majority still showed the own flag */
-    bool own_flawed;      /* this sweep: only the own block is damaged somewhere */
+    bool shown;           /* watch: no majority could be read without meeting the own flag, or damage in its place */
+    uint8_t own_flawed;   /* this sweep: disks (bits) on which only the own block is damaged */
     bool flawed;          /* this sweep: some image was damaged */
     bool regressed;       /* this sweep: some image showed an older own block */
     uint8_t counted;      /* this sweep: disks (bits) whose image counts */

@@ -24,8 +24,8 @@ void dpx_sweep_begin(dpx_round *round, enum sweep_kind kind, uint64_t limit, uin
         round->channels[d].done = round->channels[d].sent = false;
     for (uint32_t i = 0; i < round->count; i++) {
         struct round_item *item = &round->items[i];
-        item->counted = item->returned = 0;
-        item->flawed = item->own_flawed = item->regressed = false;
+        item->counted = item->returned = item->own_flawed = 0;
+        item->flawed = item->regressed = false;
         if (item->in_sweep && kind != SWEEP_READ) {
             dpx_lease *lease = round->wishes[i].lease;
             item->content.sequence = ++lease->sequence;
@@ -174,7 +174,7 @@ static bool book_image(dpx_round *round, struct round_channel *channel, uint32_t
         item->regressed = true;
         break;
     case DPX_IMAGE_OWN_FLAWED:
-        item->own_flawed = true;
+        item->own_flawed |= bit;
         break;
     case DPX_IMAGE_FLAWED:
         item->flawed = true;

@@ -14,14 +14,16 @@ static dpx_verdict watch_one(dpx_round *round, uint32_t i, uint64_t now)
     dpx_lease *lease = round->wishes[i].lease;
     bool behind = false;
     dpx_view view;
-    item->shown = dpx_sweep_majority(round, item->counted);
+    bool readable = dpx_sweep_majority(round, item->counted);
+    /* A damaged own block lets nobody in: no reader counts that disk. */
+    item->shown = dpx_sweep_majority(round, item->counted | item->own_flawed);
     for (uint32_t d = 0; d < round->world->geometry->disks; d++) {
         bool suspect = round->world->in_flight[lease->header.area] >> d & 1;
         behind |= (item->counted >> d & 1) && !suspect && lease->done[d] < lease->sequence;
     }
-    if (item->regressed || item->own_flawed || (item->shown && behind))
+    if (item->regressed || item->own_flawed || (readable && behind))
         item->heals = true;
-    if (!item->shown)
+    if (!readable)
         return item->heals ? DPX_RUNNING : item->flawed ? DPX_DAMAGED : DPX_STORAGE;
     dpx_round_scan(round, i, (dpx_attempt){.ballot = lease->hold, .mode = lease->mode}, now, &view);
     if (view.header_stale)
