@@ -235,10 +235,24 @@ static bool flag_durable(const dpx_round *round)
     return true;
 }
 
+/* The lease that the damaged block told about belongs to. */
+static void blame_damaged(dpx_round *round)
+{
+    uint32_t area = dpx_place_of(round->world->geometry, round->cause.block).area;
+    for (uint32_t i = 0; i < round->count; i++) {
+        const struct round_item *item = &round->items[i];
+        uint32_t looked = round->phase == ROUND_LOOK ? item->probe : round->wishes[i].lease->header.area;
+        if (item->in_sweep && looked == area)
+            round->cause.item = i;
+    }
+}
+
 static dpx_verdict sweep_verdict(dpx_round *round)
 {
-    if (damaged(round))
+    if (damaged(round)) {
+        blame_damaged(round);
         return DPX_DAMAGED;
+    }
     if (round->cause.error == 0)
         round->cause.error = TIMED_OUT;
     return DPX_STORAGE;

@@ -178,7 +178,6 @@ static bool book_image(dpx_round *round, struct round_channel *channel, uint32_t
         break;
     case DPX_IMAGE_FLAWED:
         item->flawed = true;
-        round->cause.item = i;
         break;
     case DPX_IMAGE_SUPERSEDED:
         return false;
