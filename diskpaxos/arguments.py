@@ -74,9 +74,7 @@ def nanoseconds(seconds: float | None) -> int | None:
     try:
         value = float(seconds)
     except (TypeError, ValueError):
-        raise InvalidArgumentError(
-            f"a timeout must be a number of seconds or None, not {seconds!r}"
-        ) from None
+        raise InvalidArgumentError(f"a timeout must be a number of seconds or None, not {seconds!r}") from None
     if math.isnan(value) or value < 0:
         raise InvalidArgumentError(f"a timeout must not be negative: {seconds!r}")
     return None if value > _LONGEST else round(value * 1e9)

@@ -134,9 +134,7 @@ class DiskPaxosError(Exception):
         return _restore, (type(self), self.args, self.__dict__)
 
 
-def _restore(
-    kind: type[DiskPaxosError], args: tuple[Any, ...], attributes: Mapping[str, Any]
-) -> DiskPaxosError:
+def _restore(kind: type[DiskPaxosError], args: tuple[Any, ...], attributes: Mapping[str, Any]) -> DiskPaxosError:
     """Unpickle: the constructors take facts, not the finished text, so they are not called again."""
     error: DiskPaxosError = kind.__new__(kind, *args)
     error.args = args
@@ -165,9 +163,7 @@ class InvalidStateError(InvalidArgumentError):
     """``state``: what was given."""
 
     def __init__(self, state: str) -> None:
-        super().__init__(
-            f"{state!r} is not a state of a lease", _NOTHING, "pass what Lease.state returned, unaltered"
-        )
+        super().__init__(f"{state!r} is not a state of a lease", _NOTHING, "pass what Lease.state returned, unaltered")
         self.state = state
 
 
@@ -306,9 +302,7 @@ class SameDiskError(LockspaceError):
     """Two paths lead to one disk."""
 
     def __init__(self, path: str) -> None:
-        super().__init__(
-            path, f"{path} is the same disk as another of the paths", advice="give each disk once"
-        )
+        super().__init__(path, f"{path} is the same disk as another of the paths", advice="give each disk once")
 
 
 class DiskCountError(LockspaceError):
@@ -376,9 +370,7 @@ class InUseError(LockspaceError):
             advice = "stop diskpaxos on that host first; no force overrides a living host"
         else:
             what = f"{path} is a lockspace with hosts that did not leave: {', '.join(users)}"
-            advice = (
-                "if they are gone for good, use force: it watches them and proceeds only if they stay silent"
-            )
+            advice = "if they are gone for good, use force: it watches them and proceeds only if they stay silent"
         super().__init__(path, what, advice=advice)
         self.users = users
         self.moving = moving
@@ -535,9 +527,7 @@ class LeaseNotFoundError(LeaseError):
     """No lease of this name."""
 
     def __init__(self, lease: str) -> None:
-        super().__init__(
-            lease, f"there is no lease {lease!r}", advice="check the name, or acquire with create=True"
-        )
+        super().__init__(lease, f"there is no lease {lease!r}", advice="check the name, or acquire with create=True")
 
 
 class LeaseExistsError(LeaseError):
@@ -624,9 +614,7 @@ class StorageError(DiskPaxosError):
     ) -> None:
         where = f" on {path}" if path else f" on disk {disk}" if disk >= 0 else ""
         if lowering:
-            effect = (
-                effect + "; " if effect else ""
-            ) + "the attempt is still being withdrawn in the background"
+            effect = (effect + "; " if effect else "") + "the attempt is still being withdrawn in the background"
         super().__init__(
             f"{action} failed{where}: {_errno_text(number)}", effect, "check the storage and the path to it"
         )
