@@ -163,8 +163,9 @@ static dpx_status reserve(struct taking *taking)
     }
     if (!granted)
         return host->over ? dpx_fail_finished(host, taking->failure) : blocked(taking);
+    /* The flag may be up still though its last holder has gone: its release waits for us. */
     for (uint32_t i = 0; i < taking->count; i++)
-        taking->joins[i] = taking->entries[i]->holders > 0 && !taking->asks[i].resume;
+        taking->joins[i] = taking->entries[i]->lease.hold != 0 && !taking->asks[i].resume;
     return DPX_OK;
 }
 

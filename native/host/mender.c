@@ -112,6 +112,19 @@ static void put_up(dpx_space *space, dpx_member *member, const dpx_look *look)
         tell(space, member->index, true, 0);
 }
 
+/* Nothing was cut off since it was opened. */
+static bool reaches_end(const dpx_space *space, const dpx_member *member, dpx_failure *failure)
+{
+    const dpx_geometry *geometry = &space->geometry;
+    uint8_t block[DPX_BLOCK_MAX];
+    uint64_t deadline = dpx_now() + dpx_io_limit(geometry);
+    int error = dpx_transfer(member->disk, false, geometry->total_blocks - 1, 1, geometry->block_size, block,
+                             deadline, &space->stopping);
+    failure->status = error == 0 ? DPX_OK : DPX_E_SYSTEM;
+    failure->error = -error;
+    return error == 0;
+}
+
 static void mend(dpx_space *space, dpx_member *member)
 {
     uint32_t block_size = member->assigned ? space->geometry.block_size : DPX_BLOCK_MIN;
@@ -122,7 +135,8 @@ static void mend(dpx_space *space, dpx_member *member)
             return;
         dpx_look_at(member, block_size, 0, dpx_now() + limit, &space->stopping, &look);
         dpx_failure failure;
-        if (dpx_look_matches(&look, &space->geometry, &failure) == DPX_OK && look.index == member->index)
+        if (dpx_look_matches(&look, &space->geometry, &failure) == DPX_OK && look.index == member->index &&
+            reaches_end(space, member, &failure))
             return; /* the fault was local to that I/O */
         if (failure.status == DPX_E_SYSTEM && failure.error == ETIMEDOUT)
             return; /* slow or hung: the engine goes on without it, and sees it return */

@@ -157,7 +157,9 @@ static dpx_status bury(struct retiring *retiring)
     dpx_host *host = retiring->host;
     for (;;) {
         const dpx_peer *peer = &host->world.peers->slots[retiring->slot];
-        if (peer->record.state == DPX_SLOT_FREE || peer->record.who.generation > retiring->generation)
+        bool moved_on = peer->record.who.generation > retiring->generation && !host->reclaim &&
+                        peer->record.state == DPX_SLOT_ACTIVE;
+        if (peer->record.state == DPX_SLOT_FREE || moved_on)
             return DPX_OK;
         if (!host->reclaim && host->reclaim_after <= dpx_now()) {
             int error = dpx_reclaim_start(host, retiring->slot);

@@ -31,8 +31,9 @@ static bool may_go(const dpx_host *host, const dpx_queued *queued)
         enum dpx_mode mode = mode_of(queued, i);
         if (dpx_entry_bar(entry, mode, queued->lowers) != DPX_BAR_NONE)
             return false;
-        if (entry->pass == host->pass && (entry->pass_exclusive || mode == DPX_MODE_EXCLUSIVE))
-            return false; /* someone who came earlier waits for it */
+        bool marked = entry->pass == host->pass && (entry->pass_exclusive || mode == DPX_MODE_EXCLUSIVE);
+        if (marked && !queued->lowers) /* a release is what those who came earlier wait for */
+            return false;
     }
     return true;
 }

@@ -36,10 +36,14 @@ static void reclaimed(dpx_task *task)
     dpx_event event = {.kind = DPX_EVENT_RECLAIMED, .slot = host->reclaim_slot};
     host->reclaim = NULL;
     host->reclaim_after = 0;
-    if (dpx_task_verdict(task) == DPX_DONE)
+    if (dpx_task_verdict(task) == DPX_DONE) {
+        uint64_t now = dpx_now();
+        const dpx_slot_record *freed = dpx_claim_record(task->machine.claim);
+        dpx_peers_observe(host->world.peers, host->reclaim_slot, freed, now, now);
         dpx_tell(host, &event);
-    else
+    } else {
         host->reclaim_after = dpx_now() + again + dpx_random(&host->world) % again;
+    }
 }
 
 int dpx_reclaim_start(dpx_host *host, uint32_t slot)

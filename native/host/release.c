@@ -35,9 +35,28 @@ static void give_up_handles(struct letting *letting, const uint64_t *handles, ui
     }
 }
 
+/* While a release waited for its turn, a sharer may have come in on the flag: it stays up then. */
+static void keep_wanted(struct letting *letting)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < letting->count; i++) {
+        dpx_entry *entry = letting->entries[i];
+        if (entry->holders > 0 || entry->lease.hold == 0)
+            entry->busy = DPX_IDLE;
+        else
+            letting->entries[count++] = entry;
+    }
+    letting->count = count;
+}
+
 static dpx_status lower(struct letting *letting, uint64_t *deadline)
 {
     dpx_host *host = letting->host;
+    keep_wanted(letting);
+    if (letting->count == 0) {
+        dpx_queue_kick(host);
+        return DPX_OK;
+    }
     dpx_task *task = dpx_task_round(host, letting->count);
     if (!task || host->over) {
         if (task)

@@ -89,25 +89,18 @@ static dpx_status find_mistakes(const dpx_space *space, const struct glance *gla
     return DPX_OK;
 }
 
-/* A rebuild raises a disk's generation in all superblocks: what a majority says counts. */
+/* A rebuild raises a disk's generation in all superblocks: whatever any of them says makes
+ * an older copy of that disk outdated. */
 static void settle_generations(dpx_space *space, const struct glance *glances)
 {
     dpx_geometry *geometry = &space->geometry;
-    for (uint32_t disk = 0; disk < geometry->disks; disk++) {
-        uint32_t said[DPX_MAX_DISKS];
-        uint32_t count = 0;
-        for (uint32_t i = 0; i < space->count; i++) {
-            if (glances[i].look.failure.status != DPX_OK)
-                continue;
-            uint32_t generation = glances[i].look.geometry.disk_generation[disk];
-            uint32_t at = count++;
-            for (; at > 0 && said[at - 1] < generation; at--)
-                said[at] = said[at - 1];
-            said[at] = generation;
-        }
-        uint32_t majority = dpx_majority(geometry);
-        if (count >= majority)
-            geometry->disk_generation[disk] = said[majority - 1];
+    for (uint32_t i = 0; i < space->count; i++) {
+        const dpx_look *look = &glances[i].look;
+        if (look->failure.status != DPX_OK)
+            continue;
+        for (uint32_t disk = 0; disk < geometry->disks; disk++)
+            if (look->geometry.disk_generation[disk] > geometry->disk_generation[disk])
+                geometry->disk_generation[disk] = look->geometry.disk_generation[disk];
     }
 }
 
