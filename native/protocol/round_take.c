@@ -118,7 +118,8 @@ static void meet_flags(dpx_round *round, uint32_t first, uint64_t now)
         dpx_round_finish(round, DPX_REFUSED);
         return;
     }
-    dpx_round_pause(round, ROUND_LOOK_PAUSE, confirmed ? dpx_round_jittered(round, poll_time(round, now)) : settle, now);
+    uint64_t pause = confirmed ? dpx_round_jittered(round, poll_time(round, now)) : settle;
+    dpx_round_pause(round, ROUND_LOOK_PAUSE, pause, now);
 }
 
 void dpx_after_look(dpx_round *round, uint64_t now)
