@@ -7,6 +7,7 @@ process is stopped; and the guard again, when this process dies.
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import threading
@@ -170,11 +171,9 @@ class Supervisor:
     def _outcome(self) -> Outcome:
         os.waitpid(self._guard.pid, 0)
         if self._failed:
-            text = os.strerror(self._failed)
-            if self._failed == _ETIME:
+            if self._failed == errno.ETIME:  # the lease was over before it could begin
                 return Outcome(ExitCode.LOST, self._loss())
-            if self._failed == _ENOENT:
-                return Outcome(ExitCode.COMMAND_NOT_FOUND, f"the command cannot be executed: {text}")
+            text = os.strerror(self._failed)
             return Outcome(ExitCode.CANNOT_EXECUTE, f"the command cannot be executed: {text}")
         taken = self._lease.lost.is_set() and boottime() < self._term_at
         if self._lost or taken or self._status is None:
@@ -191,10 +190,6 @@ class Supervisor:
         except Exception as error:
             return f"{error}"
         return f"lease {self._lease.name!r} could not be renewed in time"
-
-
-_ENOENT = 2
-_ETIME = 62
 
 
 def hold_signals() -> None:
