@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from diskpaxos import __version__
-from diskpaxos.cli import create, hosts, maintain, run, show
+from diskpaxos.cli import create, hosts, maintain, mend, run, show
 from diskpaxos.cli.exit_codes import table
 from diskpaxos.cli.trouble import show_warnings, translate
 
@@ -53,6 +53,8 @@ for command in (
     show.leases,
     maintain.delete,
     maintain.check,
+    mend.repair,
+    mend.rebuild,
     show.dump,
     run.run,
 ):
