@@ -235,6 +235,21 @@ static bool flag_durable(const dpx_round *round)
     return true;
 }
 
+/* An own block that is older than what was written there: only rewriting it helps, and the
+ * driver learns of it like of a damaged one. */
+static bool blame_regressed(dpx_round *round)
+{
+    const dpx_world *world = round->world;
+    for (uint32_t i = 0; i < round->count; i++) {
+        if (!round->items[i].in_sweep || !round->items[i].regressed)
+            continue;
+        uint32_t area = round->wishes[i].lease->header.area;
+        round->cause = (dpx_cause){.item = i, .block = dpx_own_block(world->geometry, area, world->self.slot)};
+        return true;
+    }
+    return false;
+}
+
 /* The lease that the damaged block told about belongs to. */
 static void blame_damaged(dpx_round *round)
 {
@@ -253,6 +268,8 @@ static dpx_verdict sweep_verdict(dpx_round *round)
         blame_damaged(round);
         return DPX_DAMAGED;
     }
+    if (blame_regressed(round))
+        return DPX_DAMAGED;
     if (round->cause.error == 0)
         round->cause.error = TIMED_OUT;
     return DPX_STORAGE;

@@ -116,23 +116,27 @@ static uint8_t drop_damaged(dpx_round *round, const uint8_t *const images[DPX_MA
     return sound;
 }
 
-/* What the own block is to say: what a majority still shows, else far above all that can be
- * read, since what the damaged block held is not known.  False: no such ballot. */
-static bool restore_own(dpx_round *round, const dpx_view *view, bool majority_sound)
+/* What the own block is to say: what this incarnation last wrote; if it never did, what a
+ * majority still shows; else far above all that can be read, since what the damaged block
+ * held is not known.  False: no such ballot. */
+static bool restore_own(dpx_round *round, const dpx_view *view, bool trusted)
 {
     dpx_lease *lease = round->wishes[0].lease;
     uint64_t top = lease->ballot > view->top ? lease->ballot : view->top;
     uint64_t above = (top / DPX_BALLOT_SLOTS + DPX_BALLOT_SLOTS) * DPX_BALLOT_SLOTS + round->world->self.slot;
-    bool own = view->own_seen;
     lease->header = view->header;
     lease->header.area = round->items[0].probe;
+    if (!lease->known && view->own_seen) {
+        lease->ballot = view->own.ballot;
+        lease->last_exclusive = view->own.last_exclusive;
+        lease->directory_token = view->own.directory_token;
+        if (view->own.who.generation == round->world->self.generation)
+            lease->sequence = view->own.sequence;
+    }
     lease->known = true;
-    lease->ballot = majority_sound ? (own ? view->own.ballot : 0) : above;
-    lease->last_exclusive = majority_sound ? (own ? view->own.last_exclusive : 0) : above;
-    lease->directory_token = own ? view->own.directory_token : 0;
-    if (own && view->own.who.generation == round->world->self.generation)
-        lease->sequence = view->own.sequence;
-    return majority_sound || above < DPX_BALLOT_CEILING;
+    if (!trusted)
+        lease->ballot = lease->last_exclusive = above;
+    return trusted || above < DPX_BALLOT_CEILING;
 }
 
 void dpx_after_rewrite_look(dpx_round *round, uint64_t now)
@@ -148,10 +152,11 @@ void dpx_after_rewrite_look(dpx_round *round, uint64_t now)
     dpx_sweep_images(round, item, images);
     uint8_t sound = drop_damaged(round, images);
     dpx_view_scan(round->world, item->probe, images, (dpx_attempt){.mode = DPX_MODE_EXCLUSIVE}, now, &view);
-    if (view.lower.hold != 0) { /* a holder would take our higher last_exclusive for a taking */
+    bool trusted = round->wishes[0].lease->known || dpx_sweep_majority(round, sound);
+    if (view.lower.hold != 0 && !trusted) { /* a holder would take our higher last_exclusive for a taking */
         round->cause.flag = view.lower;
         dpx_round_finish(round, DPX_REFUSED);
-    } else if (!restore_own(round, &view, dpx_sweep_majority(round, sound))) {
+    } else if (!restore_own(round, &view, trusted)) {
         dpx_round_finish(round, DPX_CEILING);
     } else {
         dpx_content_held(round, item, &round->wishes[0]);
