@@ -1,0 +1,282 @@
+/* What hosts were told about leases, against what is true. */
+#include "checker.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define MANY(x) ((unsigned long long)(x))
+
+void excuse(world *w, enum outcome why)
+{
+    outcome_note(w, why);
+    TRACE(w, "excused: %s", outcome_names[why]);
+    w->truth->beyond = true;
+    w->over = true;
+}
+
+static void drop_hold(truth *t, uint32_t index)
+{
+    t->holds[index] = t->holds[--t->hold_count];
+}
+
+/* A replay on a single disk hit this lease not long ago: until its holder has looked again,
+ * nobody can know (and tokens are not promised any more). */
+static bool replayed(const world *w, uint32_t area, bool lately)
+{
+    uint64_t at = w->truth->replayed_at[area];
+    return at != 0 && (!lately || w->now < at + 2 * w->geometry->outage_tolerance);
+}
+
+/* Another hold of the same name that cannot be true at the same time as this one. */
+static bool check_conflict(world *w, const host *h, const hold *other, uint32_t area)
+{
+    truth *t = w->truth;
+    const life *l = &t->lives[other->life];
+    bool acts = w->now < life_acts_until(w, other->life);
+    if (!acts && w->now >= life_stops_until(w, other->life)) {
+        outcome_note(w, OUT_TAKEOVER);
+        return true; /* over: forget it */
+    }
+    if (replayed(w, area, true)) {
+        if (t->overlap_count < MAX_OVERLAPS)
+            t->overlaps[t->overlap_count++] =
+                (overlap){.grant = other->grant, .until = w->now + 2 * w->geometry->outage_tolerance};
+        outcome_note(w, OUT_EXCUSED_REPLAY);
+        return false;
+    }
+    if (w->plan.clock_beyond) {
+        excuse(w, OUT_EXCUSED_CLOCK);
+    } else if (life_excused(w, other->life) || life_excused(w, h->life)) {
+        outcome_note(w, OUT_EXCUSED_PAUSE);
+        t->grants[other->grant].excused = true;
+        return true; /* counted; its holder learns of it at its first heartbeat */
+    } else {
+        violate(w, acts ? VIOLATION_EXCLUSION : VIOLATION_TAKEOVER,
+                "h%u takes vm-%u while h%u (slot %u) holds it and %s", h->index, other->name, l->host,
+                l->who.slot, acts ? "may act" : "its processes may still run");
+    }
+    return false;
+}
+
+static void check_token(world *w, const host *h, const lease_truth *lease, const dpx_wish *wish)
+{
+    uint64_t token = wish->token;
+    bool exclusive = wish->mode == DPX_MODE_EXCLUSIVE;
+    if (exclusive ? token <= lease->max_any : token < lease->max_exclusive)
+        violate(w, VIOLATION_TOKEN, "h%u takes vm-%u with token %llu after %llu", h->index, lease->name,
+                MANY(token), MANY(exclusive ? lease->max_any : lease->max_exclusive));
+    if (wish->resume && (!dpx_uuid_equal(&wish->resume_lease, &lease->uuid) ||
+                         lease->max_exclusive > wish->resume_token))
+        violate(w, VIOLATION_STALE_TAKEN, "h%u resumes vm-%u at %llu, taken since at %llu", h->index,
+                lease->name, MANY(wish->resume_token), MANY(lease->max_exclusive));
+}
+
+static uint16_t log_grant(world *w, const host *h, const task *task, const dpx_wish *wish, uint16_t uuid,
+                          bool excused)
+{
+    truth *t = w->truth;
+    uint32_t at = t->grant_count < MAX_LOG ? t->grant_count++ : MAX_LOG - 1;
+    t->grants[at] = (grant){.uuid = uuid, .life = h->life, .exclusive = wish->mode == DPX_MODE_EXCLUSIVE,
+                            .excused = excused, .token = wish->token, .begun = task->began, .taken = w->now,
+                            .ended = DPX_NEVER};
+    return (uint16_t)at;
+}
+
+void check_taken(world *w, host *h, const task *task, uint32_t item)
+{
+    truth *t = w->truth;
+    const dpx_wish *wish = &task->wishes[item];
+    uint8_t name = task->names[item];
+    uint32_t area = wish->lease->header.area;
+    uint16_t uuid = uuid_index(w, &wish->lease->header.lease, name);
+    bool exclusive = wish->mode == DPX_MODE_EXCLUSIVE;
+    if (uuid == NONE16 || t->hold_count == MAX_HOLDS)
+        return;
+    lease_truth *lease = &t->leases[uuid];
+    lease->name = name;
+    if (h->world.finished || local_now(w, h) >= h->world.lifetime_end)
+        violate(w, VIOLATION_LIFETIME, "h%u is told that it took vm-%u after the end of its life", h->index, name);
+    for (uint32_t i = 0; i < t->hold_count; i++) {
+        const hold *other = &t->holds[i];
+        if (other->name != name || other->life == h->life || (!exclusive && !other->exclusive))
+            continue;
+        if (check_conflict(w, h, other, area))
+            drop_hold(t, i--);
+    }
+    bool stale = life_excused(w, h->life);
+    if (!stale && !replayed(w, area, false))
+        check_token(w, h, lease, wish);
+    if (!shown_flag(w, h, area, wish->lease->hold))
+        violate(w, VIOLATION_NOT_SHOWN, "h%u took vm-%u, and no majority shows it", h->index, name);
+    if (wish->token > lease->max_any)
+        lease->max_any = wish->token;
+    if (exclusive && wish->token > lease->max_exclusive)
+        lease->max_exclusive = wish->token;
+    uint16_t logged = log_grant(w, h, task, wish, uuid, stale || replayed(w, area, false));
+    t->holds[t->hold_count++] = (hold){.life = h->life, .uuid = uuid, .grant = logged, .name = name,
+                                       .exclusive = exclusive, .token = wish->token};
+    outcome_note(w, wish->resume ? OUT_RESUMED : exclusive ? OUT_TAKEN : OUT_TAKEN_SHARED);
+}
+
+/* ---- refusals ---- */
+
+/* Somebody took it since, or a crashed attempt leaves "maybe". */
+static bool stale_justified(const world *w, const dpx_wish *wish, const lease_truth *lease)
+{
+    const truth *t = w->truth;
+    uint32_t area = wish->lease->header.area;
+    if (!dpx_uuid_equal(&wish->resume_lease, &wish->lease->header.lease) || lease->max_exclusive > wish->resume_token ||
+        lease->crashed > wish->resume_token)
+        return true;
+    for (uint32_t slot = 0; slot < w->geometry->max_hosts; slot++) {
+        const own_truth *own = &t->own[area][slot];
+        if (own->life == 0 || own->last_exclusive <= wish->resume_token)
+            continue;
+        if (t->lives[own->life - 1].ended || w->now >= life_acts_until(w, (uint16_t)(own->life - 1)))
+            return true;
+    }
+    return false;
+}
+
+static void check_refused(world *w, const host *h, const task *task, const dpx_flag *flag, const dpx_wish *wish)
+{
+    const own_truth *own = &w->truth->own[wish->lease->header.area][flag->who.slot];
+    if (w->truth->replayed_at[wish->lease->header.area] || flag->hold == 0)
+        return;
+    for (uint32_t d = 0; d < w->geometry->disks; d++)
+        if (w->truth->rolled[d])
+            return;
+    if (flag->who.slot == h->world.self.slot)
+        violate(w, VIOLATION_REFUSED, "h%u is refused by its own slot", h->index);
+    for (uint32_t i = 0; i < 4; i++)
+        if (own->lowered[i] == flag->hold && own->generation == flag->who.generation &&
+            own->lowered_at[i] < task->began && own->durable_hold != flag->hold)
+            violate(w, VIOLATION_REFUSED,
+                    "h%u is refused area %u by flag %llu of slot %u, which was down before it began", h->index,
+                    wish->lease->header.area, MANY(flag->hold), flag->who.slot);
+}
+
+static void check_not_there(world *w, const host *h, uint8_t name, uint64_t began)
+{
+    const truth *t = w->truth;
+    if (t->area_of[name] >= 0 && t->changed_at[name] < began)
+        violate(w, VIOLATION_EXISTENCE, "h%u is told that there is no vm-%u, which is in area %d", h->index, name,
+                t->area_of[name]);
+}
+
+void check_take_failed(world *w, host *h, const task *task, dpx_verdict verdict)
+{
+    const dpx_cause *cause = dpx_round_cause(task->round);
+    uint32_t item = cause->item < task->count ? cause->item : 0;
+    const dpx_wish *wish = &task->wishes[item];
+    if (life_excused(w, h->life))
+        return;
+    if (verdict == DPX_STALE) {
+        const lease_truth *lease = &w->truth->leases[uuid_index(w, &wish->lease->header.lease, task->names[item])];
+        outcome_note(w, OUT_STALE);
+        if (!stale_justified(w, wish, lease))
+            violate(w, VIOLATION_STALE_REFUSED, "h%u may not resume vm-%u at %llu, though the last taking was %llu",
+                    h->index, task->names[item], MANY(wish->resume_token), MANY(lease->max_exclusive));
+    } else if (verdict == DPX_REFUSED) {
+        outcome_note(w, OUT_REFUSED);
+        check_refused(w, h, task, &cause->flag, wish);
+    } else {
+        outcome_note(w, OUT_TAKE_OTHER);
+        if (verdict == DPX_NOT_FOUND)
+            check_not_there(w, h, task->names[item], task->began);
+    }
+}
+
+/* ---- the end of a hold ---- */
+
+static void end_holds(world *w, const host *h, uint8_t name)
+{
+    truth *t = w->truth;
+    for (uint32_t i = 0; i < t->hold_count; i++) {
+        if (t->holds[i].life != h->life || t->holds[i].name != name)
+            continue;
+        t->grants[t->holds[i].grant].ended = w->now;
+        drop_hold(t, i--);
+    }
+}
+
+void check_release_begun(world *w, host *h, uint8_t name)
+{
+    end_holds(w, h, name);
+}
+
+void check_released(world *w, host *h, uint8_t name)
+{
+    uint32_t area = h->leases[name].header.area;
+    outcome_note(w, OUT_RELEASED);
+    if (!shown_flag(w, h, area, 0))
+        violate(w, VIOLATION_NOT_SHOWN, "h%u released vm-%u, and a majority still shows its flag", h->index, name);
+}
+
+void check_lost(world *w, host *h, uint8_t name)
+{
+    truth *t = w->truth;
+    outcome_note(w, OUT_LOST);
+    for (uint32_t i = 0; i < t->hold_count; i++) {
+        const hold *own = &t->holds[i];
+        if (own->life != h->life || own->name != name)
+            continue;
+        uint32_t area = h->leases[name].header.area;
+        bool blurred = w->plan.replays || life_excused(w, h->life) || t->lives[h->life].paused;
+        for (uint32_t d = 0; d < w->geometry->disks; d++)
+            blurred |= t->rolled[d];
+        for (uint32_t j = 0; j < t->hold_count; j++)
+            blurred |= t->holds[j].life != h->life && t->holds[j].name == name;
+        if (!blurred && shown_flag(w, h, area, h->leases[name].hold))
+            violate(w, VIOLATION_REFUSED, "h%u is told that it lost vm-%u, which nobody took", h->index, name);
+    }
+    end_holds(w, h, name);
+}
+
+/* Overlaps that a replay excuses must end by themselves. */
+void check_overlaps(world *w)
+{
+    truth *t = w->truth;
+    for (uint32_t i = 0; i < t->overlap_count; i++) {
+        const grant *first = &t->grants[t->overlaps[i].grant];
+        uint64_t end = first->ended < w->now ? first->ended : w->now;
+        uint64_t acts = life_acts_until(w, first->life);
+        if (acts < end)
+            end = acts;
+        if (end > t->overlaps[i].until)
+            violate(w, VIOLATION_EXCLUSION, "h%u was not told within 2 S that a replay cost it a lease",
+                    t->lives[first->life].host);
+    }
+    t->overlap_count = 0;
+}
+
+/* ---- header changes ---- */
+
+void check_changed(world *w, host *h, dpx_verdict verdict)
+{
+    truth *t = w->truth;
+    uint8_t name = h->change_name;
+    if (life_excused(w, h->life))
+        return;
+    bool steady = name < MAX_NAMES && t->changed_at[name] < h->change_began;
+    if (h->change_kind == DPX_CHANGE_RESOLVE) {
+        outcome_note(w, verdict == DPX_DONE ? OUT_RESOLVED : OUT_CHANGE_OTHER);
+        return;
+    }
+    bool create = h->change_kind == DPX_CHANGE_CREATE;
+    if (verdict == DPX_DONE)
+        outcome_note(w, create ? OUT_CREATED : OUT_DELETED);
+    else
+        outcome_note(w, OUT_CHANGE_OTHER);
+    if (verdict == DPX_FULL && create)
+        fault_note(w, FAULT_SPACE_FULL);
+    bool there = t->area_of[name] >= 0;
+    bool gone = t->area_of[name] == -1;
+    if (verdict == DPX_EXISTS && steady && gone)
+        violate(w, VIOLATION_EXISTENCE, "h%u is told that vm-%u exists", h->index, name);
+    else if (verdict == DPX_NOT_FOUND)
+        check_not_there(w, h, name, h->change_began);
+    else if (verdict == DPX_DONE && steady && (create ? gone : there))
+        violate(w, VIOLATION_NOT_SHOWN, "h%u %s vm-%u, and no majority shows it", h->index,
+                create ? "created" : "deleted", name);
+}

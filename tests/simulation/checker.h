@@ -1,0 +1,141 @@
+/* What is true, and whether what the hosts were told agrees with it.
+ *
+ * A life is one process.  Its incarnation may act until the clock of its machine reaches
+ * lifetime_end, and what it protects may run on until K + W later: both are turned into
+ * real time here, which no host ever sees.
+ */
+#ifndef SIM_CHECKER_H
+#define SIM_CHECKER_H
+
+#include "simulate.h"
+
+typedef struct life {
+    uint8_t host, box;
+    bool joined, ended, left;
+    uint8_t claimed;      /* slots (bits) that it wrote to */
+    bool claimed_paused;  /* its clock stood still while it was claiming */
+    bool paused;          /* … or at some time since it joined */
+    dpx_incarnation who;
+    uint64_t started;     /* real */
+    uint64_t lifetime_end;/* local */
+    uint64_t beat_real;   /* when the heartbeat was issued that the lifetime counts from */
+    uint64_t thawed_local;/* end of the last pause */
+    uint64_t act_until;   /* real; of an ended life */
+    uint64_t stop_until;  /* … + K + W */
+    uint32_t start_time;  /* of the process, for its slot record */
+} life;
+
+/* A lease held, as far as its host was told. */
+typedef struct hold {
+    uint16_t life, uuid, grant;
+    uint8_t name;
+    bool exclusive;
+    uint64_t token;
+} hold;
+
+typedef struct lease_truth {
+    dpx_uuid uuid;
+    uint8_t name;
+    uint64_t max_exclusive, max_any; /* tokens granted */
+    uint64_t crashed;                /* highest last_exclusive written by a life that ended */
+} lease_truth;
+
+/* The own block of a slot in an area, as issued and as it landed. */
+typedef struct own_truth {
+    uint16_t life;            /* that wrote it last, + 1 */
+    uint16_t uuid;
+    uint64_t generation;
+    uint64_t sequence, hold, ballot; /* of the highest sequence issued */
+    uint64_t issued[DPX_MAX_DISKS];  /* last sequence issued there */
+    uint64_t last_exclusive;         /* highest ever issued by that life */
+    uint64_t landed_sequence; /* newest that landed anywhere, and where */
+    uint64_t landed_hold;
+    uint8_t landed_on;
+    uint64_t durable_hold;
+    uint64_t lowered[4];      /* holds taken down durably, and when */
+    uint64_t lowered_at[4];
+    uint32_t lowered_next;
+} own_truth;
+
+/* A grant, for the order of all of them. */
+typedef struct grant {
+    uint16_t uuid, life;
+    bool exclusive, excused;
+    uint64_t token;
+    uint64_t begun, taken, ended;
+} grant;
+
+typedef struct overlap { /* excused for a while after a replay */
+    uint16_t grant;
+    uint64_t until;
+} overlap;
+
+enum { MAX_HOLDS = 128, MAX_OVERLAPS = 16 };
+
+typedef struct truth {
+    life lives[MAX_LIVES];
+    uint32_t life_count;
+    hold holds[MAX_HOLDS];
+    uint32_t hold_count;
+    lease_truth leases[MAX_UUIDS];
+    uint32_t lease_count;
+    own_truth own[MAX_AREAS][MAX_SLOTS];
+    grant grants[MAX_LOG];
+    uint32_t grant_count;
+    uint16_t slot_owner[MAX_SLOTS];       /* life + 1 */
+    uint64_t slot_generation[MAX_SLOTS];
+    uint16_t beat_life[MAX_SLOTS][DPX_MAX_DISKS]; /* whose heartbeat landed last, + 1 */
+    uint64_t beat_issued[MAX_SLOTS][DPX_MAX_DISKS]; /* … issued by its clock */
+    uint64_t claim_written[MAX_SLOTS];    /* last claiming record, by whom and when */
+    uint16_t claim_life[MAX_SLOTS];
+    int8_t area_of[MAX_NAMES];            /* -1: not there, -2: between states */
+    uint64_t changed_at[MAX_NAMES];
+    uint64_t replayed_at[MAX_AREAS];      /* one disk only: a declared replay hit it; 0: none */
+    bool rolled[DPX_MAX_DISKS];           /* old content was put there */
+    overlap overlaps[MAX_OVERLAPS];
+    uint32_t overlap_count;
+    bool beyond;                          /* an assumption was broken on purpose, and it showed */
+} truth;
+
+void check_reset(world *w);
+void check_history(world *w); /* at the end */
+/* An assumption broken on purpose explains this: counted, and the history ends. */
+void excuse(world *w, enum outcome why);
+
+/* ---- lives.c ---- */
+
+uint16_t life_begin(world *w, host *h);
+void life_end(world *w, host *h, bool fenced);
+uint8_t life_box(const world *w, uint16_t number);
+uint64_t life_acts_until(const world *w, uint16_t number);
+uint64_t life_stops_until(const world *w, uint16_t number);
+/* Its clock stood still for longer than others could wait, and it has not learnt of it yet. */
+bool life_excused(const world *w, uint16_t number);
+void life_paused(world *w, uint8_t box);
+void life_thawed(world *w, uint8_t box);
+bool life_gone(const world *w, uint16_t number); /* ended, and its writes with it */
+void check_joined(world *w, host *h);
+void check_reclaimed(world *w, host *h, const dpx_slot_record *record);
+void check_lifetime(world *w, host *h);
+
+/* ---- check_io.c ---- */
+
+void check_write(world *w, flight *f, enum unit unit);
+void check_landed(world *w, flight *f);
+bool shown_flag(const world *w, const host *h, uint32_t area, uint64_t hold);
+bool shown_slot(const world *w, const dpx_incarnation *who, enum dpx_slot_state state);
+void check_headers(world *w);
+void check_replayed(world *w, uint64_t block);
+uint16_t uuid_index(world *w, const dpx_uuid *uuid, uint8_t name);
+
+/* ---- check_lease.c ---- */
+
+void check_taken(world *w, host *h, const task *t, uint32_t item);
+void check_take_failed(world *w, host *h, const task *t, dpx_verdict verdict);
+void check_release_begun(world *w, host *h, uint8_t name);
+void check_released(world *w, host *h, uint8_t name);
+void check_lost(world *w, host *h, uint8_t name);
+void check_changed(world *w, host *h, dpx_verdict verdict);
+void check_overlaps(world *w);
+
+#endif

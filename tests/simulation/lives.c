@@ -1,0 +1,201 @@
+/* Lives: until when each incarnation may act, and who owns which slot. */
+#include "checker.h"
+
+#include <string.h>
+
+static life *life_of(world *w, uint16_t number)
+{
+    return &w->truth->lives[number];
+}
+
+uint16_t life_begin(world *w, host *h)
+{
+    truth *t = w->truth;
+    uint32_t number = t->life_count < MAX_LIVES ? t->life_count++ : MAX_LIVES - 1;
+    t->lives[number] = (life){.host = h->index, .box = h->box, .started = w->now,
+                              .start_time = number + 1};
+    return (uint16_t)number;
+}
+
+static uint64_t kill_time(const world *w)
+{
+    return w->geometry->kill_grace + w->geometry->watchdog_timeout;
+}
+
+uint8_t life_box(const world *w, uint16_t number)
+{
+    return w->truth->lives[number].box;
+}
+
+/* A clock that stood still later on no longer tells when it showed something before. */
+static void note_passed(const world *w, life *l)
+{
+    const box *b = &w->boxes[l->box];
+    uint64_t now = clock_local(b, w->now);
+    if (!l->act_until && now >= l->lifetime_end)
+        l->act_until = clock_real(b, l->lifetime_end);
+    if (!l->stop_until && now >= l->lifetime_end + kill_time(w))
+        l->stop_until = clock_real(b, l->lifetime_end + kill_time(w));
+}
+
+uint64_t life_acts_until(const world *w, uint16_t number)
+{
+    const life *l = &w->truth->lives[number];
+    return l->act_until ? l->act_until : clock_real(&w->boxes[l->box], l->lifetime_end);
+}
+
+uint64_t life_stops_until(const world *w, uint16_t number)
+{
+    const life *l = &w->truth->lives[number];
+    return l->stop_until ? l->stop_until : clock_real(&w->boxes[l->box], l->lifetime_end + kill_time(w));
+}
+
+static void forget_attempts(world *w, uint16_t number)
+{
+    truth *t = w->truth;
+    for (uint32_t area = 0; area < w->geometry->max_leases; area++) {
+        own_truth *own = &t->own[area][t->lives[number].who.slot];
+        if (own->life != number + 1 || own->uuid == NONE16)
+            continue;
+        lease_truth *lease = &t->leases[own->uuid];
+        if (own->last_exclusive > lease->crashed)
+            lease->crashed = own->last_exclusive;
+    }
+}
+
+/* The process is gone.  What it held stays held, for all that others can know, until its
+ * lifetime, K and W have passed; only a fence makes that certain at once. */
+void life_end(world *w, host *h, bool fenced)
+{
+    life *l = life_of(w, h->life);
+    if (l->ended)
+        return;
+    l->act_until = life_acts_until(w, h->life);
+    l->stop_until = life_stops_until(w, h->life);
+    if (fenced && l->act_until > w->now)
+        l->act_until = w->now;
+    if (fenced && l->stop_until > w->now)
+        l->stop_until = w->now;
+    l->ended = true;
+    if (l->joined)
+        forget_attempts(w, h->life);
+}
+
+bool life_gone(const world *w, uint16_t number)
+{
+    return w->truth->lives[number].ended && !disk_writes_out(w, number);
+}
+
+/* ---- clocks that stood still ---- */
+
+/* Just before it stops. */
+void life_paused(world *w, uint8_t box)
+{
+    for (uint32_t i = 0; i < w->truth->life_count; i++) {
+        life *l = &w->truth->lives[i];
+        if (l->ended || l->box != box)
+            continue;
+        note_passed(w, l);
+        l->paused = true;
+        l->claimed_paused |= !l->joined;
+        l->thawed_local = DPX_NEVER;
+    }
+}
+
+void life_thawed(world *w, uint8_t box)
+{
+    for (uint32_t i = 0; i < w->truth->life_count; i++) {
+        life *l = &w->truth->lives[i];
+        if (!l->ended && l->box == box && l->paused)
+            l->thawed_local = clock_local(&w->boxes[box], w->now);
+    }
+}
+
+bool life_excused(const world *w, uint16_t number)
+{
+    const life *l = &w->truth->lives[number];
+    uint64_t S = w->geometry->outage_tolerance;
+    if (!l->paused || l->thawed_local <= l->lifetime_end - S)
+        return false;
+    return w->now >= l->beat_real + (S + kill_time(w)) / 95 * 100;
+}
+
+/* ---- slots ---- */
+
+static bool owner_may_act(const world *w, uint16_t owner)
+{
+    const life *l = &w->truth->lives[owner];
+    return !l->left && w->now < life_stops_until(w, owner);
+}
+
+/* A claim succeeded: the slot's last owner must be certainly over. */
+static void check_slot(world *w, host *h, const dpx_slot_record *record)
+{
+    truth *t = w->truth;
+    uint32_t slot = record->who.slot;
+    uint16_t owner = t->slot_owner[slot];
+    bool blurred = life_of(w, h->life)->claimed_paused || (owner && life_excused(w, owner - 1));
+    if (owner && owner - 1 != h->life && owner_may_act(w, owner - 1)) {
+        if (blurred || w->plan.clock_beyond)
+            excuse(w, blurred ? OUT_EXCUSED_PAUSE : OUT_EXCUSED_CLOCK);
+        else
+            violate(w, VIOLATION_SLOT, "h%u claimed slot %u whose owner h%u may still act", h->index, slot,
+                    t->lives[owner - 1].host);
+    }
+    if (record->who.generation <= t->slot_generation[slot]) {
+        if (blurred || w->plan.clock_beyond)
+            excuse(w, blurred ? OUT_EXCUSED_PAUSE : OUT_EXCUSED_CLOCK);
+        else
+            violate(w, VIOLATION_SLOT, "h%u claimed slot %u at generation %llu, used before", h->index, slot,
+                    (unsigned long long)record->who.generation);
+    }
+    t->slot_generation[slot] = record->who.generation;
+}
+
+void check_joined(world *w, host *h)
+{
+    life *l = life_of(w, h->life);
+    const dpx_slot_record *record = dpx_claim_record(h->claim);
+    check_slot(w, h, record);
+    l->joined = true;
+    l->who = record->who;
+    l->lifetime_end = h->world.lifetime_end;
+    uint64_t local = local_now(w, h);
+    uint64_t age = local - (l->lifetime_end - w->geometry->outage_tolerance);
+    l->beat_real = w->now - age * 1000000 / w->boxes[h->box].rate;
+    w->truth->slot_owner[record->who.slot] = (uint16_t)(h->life + 1);
+    if (!shown_slot(w, &record->who, DPX_SLOT_ACTIVE))
+        violate(w, VIOLATION_NOT_SHOWN, "h%u joined slot %u, which no majority shows", h->index, record->who.slot);
+    if (local >= l->lifetime_end)
+        violate(w, VIOLATION_LIFETIME, "h%u joined after the end of its lifetime", h->index);
+}
+
+void check_reclaimed(world *w, host *h, const dpx_slot_record *record)
+{
+    check_slot(w, h, record);
+    w->truth->slot_owner[record->who.slot] = 0;
+}
+
+/* A lifetime may run for S from an issue only if a majority of disks shows what was
+ * written from then on. */
+void check_lifetime(world *w, host *h)
+{
+    truth *t = w->truth;
+    life *l = life_of(w, h->life);
+    if (h->world.lifetime_end == l->lifetime_end)
+        return;
+    uint64_t S = w->geometry->outage_tolerance;
+    uint64_t proof = h->world.lifetime_end - S;
+    uint32_t slot = l->who.slot;
+    uint32_t backing = 0;
+    for (uint32_t d = 0; d < w->geometry->disks; d++)
+        backing += t->beat_life[slot][d] == h->life + 1 && t->beat_issued[slot][d] >= proof;
+    uint64_t now = local_now(w, h);
+    if (backing < w->majority && !w->plan.replays)
+        violate(w, VIOLATION_LIFETIME, "h%u counts its life from a heartbeat that %u disks show", h->index,
+                backing);
+    if (now >= l->lifetime_end && !life_excused(w, h->life))
+        violate(w, VIOLATION_LIFETIME, "h%u lengthened a lifetime that was over", h->index);
+    l->lifetime_end = h->world.lifetime_end;
+    l->beat_real = w->now - (now - proof) * 1000000 / w->boxes[h->box].rate;
+}

@@ -1,0 +1,287 @@
+/* simulate: runs histories, one per seed, and reports. */
+#include "simulate.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { MAX_JOBS = 64, MAX_SHOWN = 10, MAX_FAILURES = 256 };
+
+typedef struct failure {
+    uint64_t seed;
+    enum violation violation;
+    char complaint[400];
+} failure;
+
+/* Shared with the workers: each writes its own part. */
+typedef struct worker {
+    tally tally;
+    uint64_t seed;     /* the one it is at */
+    uint64_t next;     /* … and the one to go on with after a crash */
+    bool finished;
+    uint32_t failure_count;
+    failure failures[MAX_FAILURES];
+} worker;
+
+typedef struct options {
+    uint64_t seed, histories;
+    double seconds;
+    uint32_t jobs;
+    bool one, trace, report, coverage, keep_going;
+} options;
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC_RAW, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+static void note_failure(worker *self, const world *w)
+{
+    if (self->failure_count == MAX_FAILURES)
+        return;
+    failure *f = &self->failures[self->failure_count++];
+    f->seed = w->seed;
+    f->violation = w->violation;
+    memcpy(f->complaint, w->complaint, sizeof f->complaint);
+}
+
+static void work(const options *o, worker *self, uint32_t stride, double until)
+{
+    world *w = world_new();
+    while (self->next < o->seed + o->histories) {
+        self->seed = self->next;
+        self->next += stride;
+        bool last = o->trace && self->seed + 1 == o->seed + o->histories;
+        if (world_run(w, self->seed, &self->tally, last ? stdout : NULL) != VIOLATION_NONE) {
+            note_failure(self, w);
+            if (!o->keep_going)
+                break;
+        }
+        if (o->seconds > 0 && (self->tally.histories & 63) == 0 && now() > until)
+            break;
+    }
+    self->finished = true;
+}
+
+static pid_t start(const options *o, worker *self, double until)
+{
+    fflush(NULL);
+    pid_t pid = fork();
+    if (pid == 0) {
+        work(o, self, o->jobs, until);
+        fflush(stdout);
+        _exit(0);
+    }
+    if (pid < 0) {
+        fprintf(stderr, "simulate: fork: %s\n", strerror(errno));
+        exit(2);
+    }
+    return pid;
+}
+
+/* A worker that died did so in the history of self->seed. */
+static void note_crash(worker *self, int status)
+{
+    self->tally.violations[VIOLATION_CRASH]++;
+    self->tally.histories++;
+    if (self->failure_count == MAX_FAILURES)
+        return;
+    failure *f = &self->failures[self->failure_count++];
+    f->seed = self->seed;
+    f->violation = VIOLATION_CRASH;
+    if (WIFSIGNALED(status))
+        snprintf(f->complaint, sizeof f->complaint, "signal %d (%s)", WTERMSIG(status),
+                 strsignal(WTERMSIG(status)));
+    else
+        snprintf(f->complaint, sizeof f->complaint, "exit status %d", WEXITSTATUS(status));
+}
+
+static void run_all(const options *o, worker *workers, double until)
+{
+    pid_t pids[MAX_JOBS];
+    uint32_t running = o->jobs;
+    for (uint32_t i = 0; i < o->jobs; i++) {
+        workers[i].next = o->seed + i;
+        pids[i] = start(o, &workers[i], until);
+    }
+    while (running > 0) {
+        int status;
+        pid_t pid = wait(&status);
+        for (uint32_t i = 0; i < o->jobs; i++) {
+            if (pids[i] != pid)
+                continue;
+            if (workers[i].finished) {
+                running--;
+            } else {
+                note_crash(&workers[i], status);
+                if (o->keep_going)
+                    pids[i] = start(o, &workers[i], until);
+                else
+                    running--;
+            }
+        }
+    }
+}
+
+static void add(tally *sum, const tally *part)
+{
+    sum->histories += part->histories;
+    sum->events += part->events;
+    sum->ios += part->ios;
+    sum->writes += part->writes;
+    for (uint32_t i = 0; i < FAULT_COUNT; i++)
+        sum->faults[i] += part->faults[i];
+    for (uint32_t i = 0; i < OUT_COUNT; i++)
+        sum->outcomes[i] += part->outcomes[i];
+    for (uint32_t i = 0; i < VIOLATION_COUNT; i++)
+        sum->violations[i] += part->violations[i];
+    if (part->longest_ios > sum->longest_ios)
+        sum->longest_ios = part->longest_ios;
+    if (part->slowest_quiet > sum->slowest_quiet) {
+        sum->slowest_quiet = part->slowest_quiet;
+        sum->slowest_seed = part->slowest_seed;
+    }
+}
+
+static void print_table(const char *title, const char *const names[], const uint64_t counts[], uint32_t count)
+{
+    printf("\n%s\n", title);
+    for (uint32_t i = 0; i < count; i++)
+        printf("  %-40s %14llu\n", names[i], (unsigned long long)counts[i]);
+}
+
+static void print_report(const options *o, const tally *sum, double seconds)
+{
+    double rate = (double)sum->histories / seconds;
+    printf("seeds %llu and up, %u job%s, %.1f s\n", (unsigned long long)o->seed, o->jobs, o->jobs > 1 ? "s" : "",
+           seconds);
+    printf("histories %llu (%.0f/s), I/Os %llu (%.0f per history, %.0f/s), events %llu\n",
+           (unsigned long long)sum->histories, rate, (unsigned long long)sum->ios,
+           (double)sum->ios / (double)(sum->histories ? sum->histories : 1), (double)sum->ios / seconds,
+           (unsigned long long)sum->events);
+    printf("longest history %llu I/Os; slowest service after faults %.1f %% of its bound (seed %llu)\n",
+           (unsigned long long)sum->longest_ios, (double)sum->slowest_quiet / 10,
+           (unsigned long long)sum->slowest_seed);
+    if (!o->report)
+        return;
+    print_table("faults", fault_names, sum->faults, FAULT_COUNT);
+    print_table("outcomes", outcome_names, sum->outcomes, OUT_COUNT);
+    print_table("violations", violation_names + 1, sum->violations + 1, VIOLATION_COUNT - 1);
+}
+
+static int conclude(const options *o, const worker *workers, const tally *sum)
+{
+    uint32_t shown = 0;
+    uint64_t violations = 0;
+    int status = 0;
+    for (uint32_t i = 1; i < VIOLATION_COUNT; i++)
+        violations += sum->violations[i];
+    for (uint32_t i = 0; i < o->jobs; i++) {
+        for (uint32_t n = 0; n < workers[i].failure_count && shown < MAX_SHOWN; n++, shown++) {
+            const failure *f = &workers[i].failures[n];
+            printf("\nVIOLATION (%s) %s\n  simulate --seed %llu --trace\n", violation_names[f->violation],
+                   f->complaint, (unsigned long long)f->seed);
+        }
+    }
+    if (violations > 0) {
+        printf("\n%llu violation%s\n", (unsigned long long)violations, violations > 1 ? "s" : "");
+        status = 1;
+    }
+    for (uint32_t i = 0; o->coverage && i < FAULT_COUNT; i++) {
+        if (sum->faults[i] > 0)
+            continue;
+        printf("fault that never occurred: %s\n", fault_names[i]);
+        status = status ? status : 3;
+    }
+    return status;
+}
+
+static int run_one(const options *o)
+{
+    tally count = {0};
+    world *w = world_new();
+    enum violation v = world_run(w, o->seed, &count, o->trace ? stdout : NULL);
+    printf("seed %llu: %llu I/Os, %llu events, ", (unsigned long long)o->seed, (unsigned long long)count.ios,
+           (unsigned long long)count.events);
+    if (v == VIOLATION_NONE)
+        printf("no violation\n");
+    else
+        printf("VIOLATION (%s) %s\n", violation_names[v], w->complaint);
+    return v != VIOLATION_NONE;
+}
+
+static void usage(void)
+{
+    puts("simulate [--histories N] [--seconds T] [--seed S] [--jobs N] [--report] [--coverage] [--keep-going]\n"
+         "simulate --seed S --trace        one history, in words\n"
+         "\n"
+         "  --histories N   how many, with seeds S, S+1, ... (default 10000)\n"
+         "  --seconds T     stop after that time\n"
+         "  --jobs N        processes (default 1)\n"
+         "  --report        print faults, outcomes and violations by kind\n"
+         "  --coverage      fail when some kind of fault never occurred\n"
+         "  --keep-going    do not stop at the first violation\n"
+         "exit status: 0 fine, 1 violations, 2 usage, 3 coverage");
+}
+
+static bool parse(int count, char **arguments, options *o)
+{
+    static const struct option known[] = {
+        {"histories", required_argument, NULL, 'n'}, {"seconds", required_argument, NULL, 't'},
+        {"seed", required_argument, NULL, 's'},      {"jobs", required_argument, NULL, 'j'},
+        {"report", no_argument, NULL, 'r'},          {"trace", no_argument, NULL, 'T'},
+        {"coverage", no_argument, NULL, 'c'},        {"keep-going", no_argument, NULL, 'k'},
+        {"help", no_argument, NULL, 'h'},            {NULL, 0, NULL, 0},
+    };
+    bool many = false;
+    bool seeded = false;
+    int option;
+    while ((option = getopt_long(count, arguments, "", known, NULL)) != -1) {
+        switch (option) {
+        case 'n': o->histories = strtoull(optarg, NULL, 0); many = true; break;
+        case 't': o->seconds = strtod(optarg, NULL); many = true; break;
+        case 's': o->seed = strtoull(optarg, NULL, 0); seeded = true; break;
+        case 'j': o->jobs = (uint32_t)strtoul(optarg, NULL, 0); break;
+        case 'r': o->report = true; break;
+        case 'T': o->trace = true; break;
+        case 'c': o->coverage = true; break;
+        case 'k': o->keep_going = true; break;
+        default: return false;
+        }
+    }
+    o->one = seeded && !many;
+    if (o->seconds > 0 && o->histories == 10000)
+        o->histories = UINT64_C(1) << 40;
+    return optind == count && o->jobs >= 1 && o->jobs <= MAX_JOBS;
+}
+
+int main(int count, char **arguments)
+{
+    options o = {.seed = 1, .histories = 10000, .jobs = 1};
+    if (!parse(count, arguments, &o)) {
+        usage();
+        return 2;
+    }
+    if (o.one)
+        return run_one(&o);
+    worker *workers = mmap(NULL, o.jobs * sizeof *workers, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (workers == MAP_FAILED) {
+        perror("simulate: mmap");
+        return 2;
+    }
+    tally sum = {0};
+    double began = now();
+    run_all(&o, workers, began + o.seconds);
+    for (uint32_t i = 0; i < o.jobs; i++)
+        add(&sum, &workers[i].tally);
+    print_report(&o, &sum, now() - began);
+    return conclude(&o, workers, &sum);
+}

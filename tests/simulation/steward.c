@@ -1,0 +1,104 @@
+/* What a joined host does about dead ones: sees processes of its own machine gone, wants
+ * silent slots judged, claims and leaves drained ones.  And the administrator, who in the
+ * last phase declares gone what nobody else can. */
+#include "checker.h"
+
+#include <string.h>
+
+/* The process that wrote this record ran here, in this boot; which was it? */
+static bool local_process(const world *w, const host *h, const dpx_slot_record *record, uint16_t *number)
+{
+    const box *b = &w->boxes[h->box];
+    if (!dpx_uuid_equal(&record->host, &b->host) || !dpx_uuid_equal(&record->boot, &b->boot))
+        return false;
+    if (record->pid < 100 || record->pid - 100 >= w->truth->life_count)
+        return false;
+    *number = (uint16_t)(record->pid - 100);
+    return true;
+}
+
+/* An earlier, failed claim by this process: its writes there have returned. */
+static bool writes_returned(const world *w, uint16_t number, uint32_t slot)
+{
+    for (uint32_t i = 0; i < w->flight_top; i++) {
+        const flight *f = &w->flights[i];
+        if (f->used && f->write && f->life == number && f->block == dpx_slot_block(w->geometry, slot))
+            return false;
+    }
+    return true;
+}
+
+static void check_process(world *w, host *h, uint32_t slot, const dpx_slot_record *record)
+{
+    uint16_t number;
+    if (!local_process(w, h, record, &number))
+        return;
+    bool gone = number == h->life ? writes_returned(w, number, slot)
+                                  : (record->flags & DPX_SLOT_DRAINS_ON_EXIT) && life_gone(w, number);
+    if (gone)
+        dpx_peers_drained(h->world.peers, slot, record->who.generation, DPX_DRAINED_EXITED);
+}
+
+/* Nobody who ever claimed this slot can act or write any more.  (The record alone does not
+ * tell: a late claim by one may lie over the record of another.) */
+static bool all_gone(const world *w, uint32_t slot)
+{
+    for (uint16_t i = 0; i < w->truth->life_count; i++) {
+        const life *l = &w->truth->lives[i];
+        if (!(l->claimed >> slot & 1) || l->left)
+            continue;
+        bool owned = l->joined && l->who.slot == slot;
+        if (!l->joined && !l->ended)
+            return false; /* it may be at it right now */
+        if (owned ? !life_gone(w, i) || w->now < life_stops_until(w, i) : !writes_returned(w, i, slot))
+            return false;
+    }
+    return true;
+}
+
+static void administrate(world *w, host *h, uint32_t slot, const dpx_slot_record *record)
+{
+    if (!w->quiet || h->retire_asked[slot] == record->who.generation || !all_gone(w, slot))
+        return;
+    h->retire_asked[slot] = record->who.generation;
+    TRACE(w, "administrator: h%u retires slot %u", h->index, slot);
+    dpx_heart_retire(h->heart, slot, record->who.generation);
+    outcome_note(w, OUT_RETIRED);
+    host_step(w, h, UNIT_HEART);
+}
+
+static void reclaim(world *w, host *h, uint32_t slot)
+{
+    uint64_t now = local_now(w, h);
+    dpx_uuid nonce = uuid_draw(w);
+    memset(h->reclaim_in_flight, 0, sizeof h->reclaim_in_flight);
+    h->reclaim_world = (dpx_world){.geometry = w->geometry, .peers = h->world.peers, .wall = w->now,
+                                   .random = rng_next(&w->chance), .in_flight = h->reclaim_in_flight};
+    h->reclaim = dpx_claim_place(h->memory[UNIT_RECLAIM], &h->reclaim_world);
+    h->reclaiming = true;
+    h->reclaim_judged = false;
+    TRACE(w, "h%u begins to reclaim slot %u", h->index, slot);
+    dpx_claim_begin(h->reclaim, &h->me, &nonce, slot, true, now, now);
+    host_step(w, h, UNIT_RECLAIM);
+}
+
+void process_steward(world *w, host *h)
+{
+    uint64_t now = local_now(w, h);
+    const dpx_peers *peers = h->world.peers;
+    h->next_steward = now + w->geometry->outage_tolerance / 8;
+    if (h->state != HOST_JOINED)
+        return;
+    for (uint32_t slot = 0; slot < w->geometry->max_hosts && !w->over; slot++) {
+        const dpx_peer *peer = &peers->slots[slot];
+        if (slot == h->world.self.slot || !peer->seen || peer->record.state == DPX_SLOT_FREE)
+            continue;
+        check_process(w, h, slot, &peer->record);
+        if (dpx_peers_silent(peers, slot))
+            dpx_peers_want_slot(h->world.peers, slot);
+        if (dpx_peers_drain(peers, slot) == DPX_NOT_DRAINED)
+            administrate(w, h, slot, &peer->record);
+        else if (!h->reclaiming && rng_below(&w->chance, 2) == 0)
+            reclaim(w, h, slot);
+    }
+}

@@ -1,0 +1,128 @@
+/* What a history is made of.  "Swarm": each history switches every kind of fault off with
+ * probability one half and otherwise draws its rate over orders of magnitude, so that rare
+ * combinations occur undisturbed by the usual noise. */
+#include "simulate.h"
+
+#include <string.h>
+
+static bool half(world *w)
+{
+    return rng_next(&w->chance) >> 63;
+}
+
+/* 0, or 2^-high … 2^-low. */
+static odds swarm_odds(world *w, uint32_t low, uint32_t high)
+{
+    if (half(w))
+        return 0;
+    uint32_t shift = low + rng_below(&w->chance, high - low + 1);
+    return UINT32_MAX >> shift;
+}
+
+static uint32_t swarm_count(world *w, uint32_t most)
+{
+    return half(w) ? 0 : 1 + rng_below(&w->chance, most);
+}
+
+static void draw_hosts(world *w)
+{
+    plan *p = &w->plan;
+    uint32_t dice = rng_below(&w->chance, 20);
+    p->hosts = dice < 7 ? 2 : dice < 13 ? 3 : dice < 17 ? 4 : 5 + rng_below(&w->chance, 4);
+    p->machines = half(w) ? p->hosts : 1 + rng_below(&w->chance, p->hosts);
+    for (uint32_t i = 0; i < p->hosts; i++)
+        p->machine_of[i] = (uint8_t)(i < p->machines ? i : rng_below(&w->chance, p->machines));
+    for (uint32_t m = 0; m < p->machines; m++) {
+        static const uint32_t edges[] = {950000, 1050000, 1000000};
+        box *b = &w->boxes[m];
+        uint32_t kind = rng_below(&w->chance, 4);
+        b->rate = kind < 3 ? edges[kind] : 950000 + rng_below(&w->chance, 100001);
+        if (b->rate == 950000 || b->rate == 1050000)
+            fault_note(w, FAULT_CLOCK_EDGE);
+    }
+}
+
+static void draw_io(world *w)
+{
+    plan *p = &w->plan;
+    uint64_t part = w->geometry->claim_time / 20;
+    static const uint32_t quick[] = {1, 2, 5, 20};
+    p->latency = part / quick[rng_below(&w->chance, 4)];
+    p->delay = swarm_odds(w, 2, 8);
+    p->over_limit = swarm_odds(w, 5, 10);
+    p->fail = swarm_odds(w, 4, 10);
+    p->fail_landed = swarm_odds(w, 4, 10);
+    p->queue_loss = swarm_odds(w, 6, 11);
+    p->split_read = swarm_odds(w, 1, 5);
+    p->torn_write = w->geometry->block_size > 512 ? swarm_odds(w, 1, 4) : 0;
+    p->land_early = swarm_odds(w, 1, 4);
+    p->wait_queue = swarm_odds(w, 2, 6);
+    p->deliver_late = swarm_odds(w, 2, 6);
+}
+
+static void draw_faults(world *w)
+{
+    plan *p = &w->plan;
+    uint32_t disks = w->geometry->disks;
+    if (disks > 1 && half(w)) {
+        uint32_t faulty = 1 + rng_below(&w->chance, (disks - 1) / 2);
+        for (uint32_t i = 0; i < faulty; i++)
+            p->disk_faulty |= (uint8_t)(1u << rng_below(&w->chance, disks));
+    }
+    p->drains_on_exit = rng_below(&w->chance, 4) != 0;
+    p->replays = rng_below(&w->chance, 16) == 0;
+    p->replay_count = p->replays ? 1 + rng_below(&w->chance, 6) : 0;
+    p->kills = swarm_count(w, 4);
+    p->powers = swarm_count(w, 2);
+    p->stops = swarm_count(w, 4);
+    p->pauses = rng_below(&w->chance, 4) == 0 ? 1 + rng_below(&w->chance, 3) : 0;
+    p->long_pauses = half(w);
+    p->outages = swarm_count(w, 3);
+    p->damages = swarm_count(w, 4);
+    p->fences = rng_below(&w->chance, 4) == 0;
+    p->clock_beyond = rng_below(&w->chance, 64) == 0;
+    if (p->clock_beyond) {
+        fault_note(w, FAULT_CLOCK_BEYOND);
+        for (uint32_t m = 0; m < p->machines; m++)
+            w->boxes[m].rate = 880000 + rng_below(&w->chance, 240001);
+    }
+}
+
+static void draw_work(world *w)
+{
+    plan *p = &w->plan;
+    uint32_t areas = w->geometry->max_leases - 1;
+    p->names = 1 + rng_below(&w->chance, areas);
+    if (rng_below(&w->chance, 8) == 0)
+        p->names = areas + 1 > MAX_NAMES ? MAX_NAMES : areas + 1; /* more than there is room for */
+    p->created = p->names > areas ? areas : p->names;
+    if (rng_below(&w->chance, 3) == 0)
+        p->created = rng_below(&w->chance, p->created + 1);
+    p->weight_take = (uint8_t)(20 + rng_below(&w->chance, 80));
+    p->weight_release = (uint8_t)(10 + rng_below(&w->chance, 60));
+    bool changes = half(w);
+    p->weight_create = (uint8_t)(changes ? rng_below(&w->chance, 30) : 3);
+    p->weight_delete = (uint8_t)(changes ? rng_below(&w->chance, 20) : 0);
+    p->weight_leave = (uint8_t)(half(w) ? 0 : rng_below(&w->chance, 10));
+    p->weight_rewrite = (uint8_t)(half(w) ? 0 : rng_below(&w->chance, 6));
+    p->batch = swarm_odds(w, 1, 4);
+    p->shared = half(w) ? 0 : odds_of(0.1 + 0.1 * rng_below(&w->chance, 7));
+    p->resume = half(w) ? 0 : odds_of(0.1 + 0.1 * rng_below(&w->chance, 6));
+    p->wait = odds_of(0.1 * rng_below(&w->chance, 11));
+    /* Contended histories act within a few I/Os, quiet ones within heartbeats. */
+    p->tempo = half(w) ? p->latency * (3 + rng_below(&w->chance, 30))
+                       : w->geometry->outage_tolerance / (2 + rng_below(&w->chance, 30));
+    if (p->tempo < w->geometry->outage_tolerance / 100)
+        p->tempo = w->geometry->outage_tolerance / 100;
+}
+
+void plan_draw(world *w)
+{
+    memset(&w->plan, 0, sizeof w->plan);
+    draw_hosts(w);
+    draw_io(w);
+    draw_faults(w);
+    draw_work(w);
+    uint64_t lives = w->dead_time + w->geometry->outage_tolerance;
+    w->plan.duration = lives / 2 + rng_time(&w->chance, 2 * lives);
+}
