@@ -29,7 +29,7 @@ def documented(kind: str) -> list[tuple[int, str, str, str]]:
 @pytest.mark.parametrize("kind", KINDS)
 def test_format_tables_are_those_of_the_code(kind: str) -> None:
     expected = [
-        (f.offset, str(f.size) if f.count == 1 else f"{f.count} × {f.size}", f.name, TYPES[f.type])
+        (f.offset, str(f.size) if f.elements == 1 else f"{f.elements} × {f.size}", f.name, TYPES[f.type])
         for f in _core.fields()
         if f.kind == KINDS[kind]
     ]
@@ -43,7 +43,7 @@ def test_format_tables_leave_no_byte_out() -> None:
         at = 0
         for f in sorted((*common, *(f for f in _core.fields() if f.kind == kind != 0)), key=lambda f: f.offset):
             assert f.offset == at, f"{name}.{f.name}"
-            at += f.size * f.count
+            at += f.size * f.elements
         assert at == (64 if kind == 0 else 512), name
 
 
