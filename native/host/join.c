@@ -166,7 +166,7 @@ static dpx_status claim(dpx_host *host, dpx_caller *caller, uint64_t timeout, dp
 {
     uint64_t deadline = dpx_deadline(dpx_now(), timeout);
     for (;;) {
-        dpx_verdict verdict;
+        dpx_verdict verdict = DPX_RUNNING;
         dpx_status status = claim_once(host, caller, deadline, &verdict, failure);
         if (status != DPX_OK || verdict == DPX_DONE)
             return status;

@@ -284,6 +284,7 @@ static void first_come_first_served(void)
 /* Many threads, few leases, every mode: whoever holds exclusively is alone. */
 enum { HAMMERS = 6, TARGETS = 3, BLOWS = 40 };
 static atomic_int inside[TARGETS];
+static atomic_uint intrusions, surprises;
 
 static void *hammer(void *argument)
 {
@@ -297,16 +298,15 @@ static void *hammer(void *argument)
         dpx_status status = take(thread->host, &ask, i % 5 ? 5 * SECOND : 0, &failure);
         if (status != DPX_OK) {
             bool refused = status == DPX_E_HELD || status == DPX_E_HELD_HERE || status == DPX_E_TIMEOUT;
-            if (!CHECK(refused))
-                fprintf(stderr, "  %s\n", dpx_status_text(status));
+            surprises += !refused;
             continue;
         }
         int before = atomic_fetch_add(&inside[target], shared ? 1 : 1000);
-        CHECK(shared ? before < 1000 : before == 0);
+        intrusions += shared ? before >= 1000 : before != 0;
         if (i % 4 == 0)
             usleep(300);
         atomic_fetch_sub(&inside[target], shared ? 1 : 1000);
-        CHECK_EQ(let_go(thread->host, &ask), DPX_OK);
+        surprises += let_go(thread->host, &ask) != DPX_OK;
     }
     return NULL;
 }
@@ -322,6 +322,8 @@ static void many_threads_two_hosts(void)
     }
     for (unsigned i = 0; i < HAMMERS; i++)
         pthread_join(threads[i].id, NULL);
+    CHECK_EQ(intrusions, 0);
+    CHECK_EQ(surprises, 0);
     for (unsigned i = 0; i < 2; i++) {
         dpx_failure failure;
         CHECK_EQ(dpx_host_leave(hosts[i], 5 * SECOND, &failure), DPX_OK);
