@@ -647,13 +647,16 @@ class FinishedError(DiskPaxosError):
 
 
 class LeasesHeldError(DiskPaxosError):
-    """``leases``: names of the leases that this host still holds."""
+    """``leases``: names of the leases that this host still holds; empty when it is not a lease but
+    a call of another thread that is still under way."""
 
     def __init__(self, host: str, leases: tuple[str, ...]) -> None:
-        shown = ", ".join(map(repr, leases[:8])) + (f" and {len(leases) - 8} more" if len(leases) > 8 else "")
-        super().__init__(
-            f"host {host!r} still holds {shown or 'leases'}", "it stays joined", "release them, then leave"
-        )
+        if leases:
+            shown = ", ".join(map(repr, leases[:8])) + (f" and {len(leases) - 8} more" if len(leases) > 8 else "")
+            what, advice = f"host {host!r} still holds {shown}", "release them, then leave"
+        else:
+            what, advice = f"another thread is inside a call of host {host!r}", "let it end, then leave"
+        super().__init__(what, "it stays joined", advice)
         self.host = host
         self.leases = leases
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 import uuid
 import warnings
 import weakref
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -21,6 +23,7 @@ from diskpaxos.errors import (
     DiskPaxosError,
     FinishedError,
     ForkedError,
+    HeldByThisHostError,
     InvalidArgumentError,
     LeaseLostError,
     LeasesHeldError,
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
     from diskpaxos.lockspace import Lockspace
 
 _log = logging.getLogger("diskpaxos")
+_OTHER_CALLS = 1.0  # seconds that leave waits for calls of other threads to end
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +218,10 @@ class Host:
         names = [request.name for request in wanted]
         granted: list[_core.Grant] = []
         try:
-            with translated("acquire", leases=names, paths=self._space.paths, host=self._name):
+            with (
+                self._naming_the_holder(),
+                self._told("acquire", names),
+            ):
                 core.acquire(asks, create, limit, granted)
             leases = [Lease(self, grant, request) for grant, request in zip(granted, wanted, strict=True)]
             with self._lock:
@@ -246,7 +253,7 @@ class Host:
                 self._leases.pop(lease._handle, None)
         if mine and not self._closed:
             try:
-                with translated("release", leases=[m.name for m in mine], paths=self._space.paths, host=self._name):
+                with self._told("release", [lease.name for lease in mine]):
                     self._core.release([lease._handle for lease in mine], limit)
             except (FinishedError, ClosedError):
                 if not lost:
@@ -271,7 +278,7 @@ class Host:
         :raises LeaseExistsError, LockspaceFullError, HeldError: see their texts
         """
         encoded, limit, core = name_bytes(name, "lease"), nanoseconds(timeout), self._use()
-        with translated("create", leases=[name], paths=self._space.paths, host=self._name):
+        with self._told("create", [name]):
             core.create(encoded, limit)
 
     def delete(self, name: str, timeout: float | None = 0) -> None:
@@ -281,7 +288,7 @@ class Host:
         :raises LeaseNotFoundError, HeldError: see their texts
         """
         encoded, limit, core = name_bytes(name, "lease"), nanoseconds(timeout), self._use()
-        with translated("delete", leases=[name], paths=self._space.paths, host=self._name):
+        with self._told("delete", [name]):
             core.delete(encoded, limit)
 
     # ---- looking after others
@@ -300,7 +307,7 @@ class Host:
         maximum = self._space.geometry.max_hosts
         if not 0 <= slot < maximum:
             raise InvalidArgumentError(f"slot must be 0 to {maximum - 1}, not {slot}")
-        with translated(f"retire slot {slot}", paths=self._space.paths, host=self._name, given=slot):
+        with self._told(f"retire slot {slot}", given=slot):
             core.retire(slot, limit)
 
     def resolve(self, area: int, timeout: float | None = 30.0) -> None:
@@ -308,7 +315,7 @@ class Host:
         limit, core = nanoseconds(timeout), self._use()
         if not 0 <= area < self._space.geometry.max_leases:
             raise InvalidArgumentError(f"there is no area {area}")
-        with translated(f"resolve area {area}", paths=self._space.paths, host=self._name):
+        with self._told(f"resolve area {area}"):
             core.resolve(area, limit)
 
     def on_event(self, callback: Callable[[HostEvent], object]) -> None:
@@ -323,7 +330,8 @@ class Host:
 
         :param timeout: seconds to wait for the storage; None: as long as the host lives
         :param release: release what is still held first
-        :raises LeasesHeldError: leases are held and ``release`` is not set; the host stays joined
+        :raises LeasesHeldError: leases are held and ``release`` is not set, or another thread waits in
+            a call; the host stays joined
         :raises FinishedError: the membership was over already; the object is closed
         :raises WaitTimeoutError, StorageError: the storage does not answer; the host stays joined
         """
@@ -337,12 +345,20 @@ class Host:
             raise LeasesHeldError(self._name, tuple(lease.name for lease in held))
         if held:
             self.release_many(held, timeout)
-        try:
-            with translated("leave", leases=[m.name for m in held], paths=self._space.paths, host=self._name):
-                self._core.leave(limit)
-        except FinishedError:
-            self.close()
-            raise
+        patience = time.monotonic() + _OTHER_CALLS
+        while True:
+            try:
+                with self._told("leave"):
+                    self._core.leave(limit)
+                break
+            except FinishedError:
+                self.close()
+                raise
+            except LeasesHeldError:
+                # Another thread is inside a call; most of them end soon.
+                if time.monotonic() >= patience:
+                    raise
+            time.sleep(0.005)
         self.close()
 
     def close(self) -> None:
@@ -390,6 +406,22 @@ class Host:
         if self._core.hold(handle).state == _core.LOST:
             return TAKEN
         return ""
+
+    def _told(self, action: str, names: Sequence[str] = (), given: int = 0) -> AbstractContextManager[None]:
+        """Failures of the core as typed errors, with what is known here."""
+        return translated(action, leases=names, paths=self._space.paths, host=self._name, given=given)
+
+    @contextmanager
+    def _naming_the_holder(self) -> Iterator[None]:
+        """The core says that a lease is held here; who holds it is known here."""
+        try:
+            yield
+        except HeldByThisHostError as error:
+            with self._lock:
+                holders = [lease for lease in self._leases.values() if lease.name == error.lease]
+            if not holders:
+                raise
+            raise HeldByThisHostError(error.lease, label=holders[0].label, mode=holders[0].mode) from None
 
     def _give_back(self, granted: Sequence[_core.Grant]) -> None:
         if not granted or self._closed:

@@ -135,11 +135,26 @@ EXPECTED: dict[str, type[errors.DiskPaxosError]] = {
 
 def core_error(status: str, **fields: Any) -> _core.CoreError:
     error = _core.CoreError("text of the core")
-    values: dict[str, Any] = dict(
-        status=status, text="text of the core", errno=errno.EIO, item=1, disk=2, block=77, value=9,
-        flaw="wrong checksum", end=1, slot=5, generation=3, hold=65541, mode=_core.MODE_SHARED,
-        held_since=1_700_000_000_000_000_000, label="guest", lowering=False, host_name="b", path="/p",
-    )  # fmt: skip
+    values: dict[str, Any] = {
+        "status": status,
+        "text": "text of the core",
+        "errno": errno.EIO,
+        "item": 1,
+        "disk": 2,
+        "block": 77,
+        "value": 9,
+        "flaw": "wrong checksum",
+        "end": 1,
+        "slot": 5,
+        "generation": 3,
+        "hold": 65541,
+        "mode": _core.MODE_SHARED,
+        "held_since": 1_700_000_000_000_000_000,
+        "label": "guest",
+        "lowering": False,
+        "host_name": "b",
+        "path": "/p",
+    }
     for name, value in (values | fields).items():
         setattr(error, name, value)
     return error
