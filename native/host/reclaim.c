@@ -3,32 +3,6 @@
 
 #include <errno.h>
 
-static bool same_machine(const dpx_slot_record *a, const dpx_slot_record *b)
-{
-    return dpx_uuid_equal(&a->host, &b->host);
-}
-
-/* Nothing of it can come any more, if only it is dead: then its death is worth finding out. */
-static bool would_be_drained(const dpx_host *host, uint32_t slot)
-{
-    static const dpx_uuid none;
-    const dpx_peer *peer = &host->world.peers->slots[slot];
-    if (peer->drain != DPX_NOT_DRAINED && peer->drain_generation >= peer->record.who.generation)
-        return true;
-    if (dpx_uuid_equal(&peer->record.host, &none))
-        return false;
-    if (same_machine(&peer->record, &host->me))
-        return !dpx_uuid_equal(&peer->record.boot, &host->me.boot);
-    for (uint32_t other = 0; other < host->geometry.max_hosts; other++) {
-        const dpx_peer *living = &host->world.peers->slots[other];
-        if (other != slot && living->seen && living->record.state == DPX_SLOT_ACTIVE &&
-            living->moved_at > peer->still_from && same_machine(&living->record, &peer->record) &&
-            !dpx_uuid_equal(&living->record.boot, &peer->record.boot))
-            return true;
-    }
-    return false;
-}
-
 static void reclaimed(dpx_task *task)
 {
     dpx_host *host = task->host;
@@ -82,7 +56,8 @@ static uint32_t next_corpse(dpx_host *host)
             continue;
         if (dpx_peers_drain(host->world.peers, slot) != DPX_NOT_DRAINED)
             return slot;
-        if (would_be_drained(host, slot) && !dpx_peers_dead(host->world.peers, &peer->record.who))
+        bool worth_knowing = dpx_peers_evidence(host->world.peers, slot) != DPX_NOT_DRAINED;
+        if (worth_knowing && !dpx_peers_dead(host->world.peers, &peer->record.who))
             dpx_peers_want_slot(host->world.peers, slot);
     }
     return DPX_ANY_SLOT;

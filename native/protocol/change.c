@@ -325,7 +325,9 @@ static void advance_blocks(dpx_change *change, uint64_t now)
         waiting |= !channel->sent || channel->request.outstanding;
     }
     bool majority = good >= dpx_majority(geometry);
-    if (!majority && waiting && now < change->wake)
+    /* All disks are waited for, within the limit of one I/O, though a majority would do: a late
+     * copy over somebody's newer header would be outranked, but no help if another disk fails. */
+    if (waiting && now < change->wake)
         return;
     if (change->phase == PHASE_PEEK) { /* when in doubt it stays a tombstone */
         change->next_is_free = majority && peeked_free(change);

@@ -52,17 +52,16 @@ void dpx_claim_observe(dpx_claim *claim)
     }
 }
 
-/* A joiner has no slot to write notices in; it may take a slot of its own machine's
- * earlier boot that stayed unmoved for T_dead without one (protocol, section 5). */
-static bool own_earlier_boot(const dpx_claim *claim, uint32_t slot)
+/* A joiner has no slot to write notices in.  Without one it may take a slot of its own machine
+ * that stayed unmoved for T_dead: of an earlier boot, or of a process that it saw gone.  Neither
+ * can wake up to find no notice (protocol, section 5). */
+static bool own_machines_dead(const dpx_claim *claim, uint32_t slot)
 {
-    static const dpx_uuid none;
     const dpx_peers *peers = claim->world->peers;
-    const dpx_peer *peer = &peers->slots[slot];
-    return peer->seen && !peer->damaged && peer->record.state != DPX_SLOT_FREE &&
-           !dpx_uuid_equal(&peer->record.host, &none) && !dpx_uuid_equal(&peer->record.boot, &none) &&
-           dpx_uuid_equal(&peer->record.host, &peers->host) &&
-           !dpx_uuid_equal(&peer->record.boot, &peers->boot);
+    dpx_drain evidence = dpx_peers_evidence(peers, slot);
+    bool mine = dpx_uuid_equal(&peers->slots[slot].record.host, &peers->host);
+    bool certain = evidence == DPX_DRAINED_EXITED || (evidence == DPX_DRAINED_REBOOTED && mine);
+    return certain && dpx_peers_silent(peers, slot);
 }
 
 enum rank { RANK_NO = 0, RANK_DEAD = 1, RANK_FREE = 2 };
@@ -77,7 +76,7 @@ static enum rank slot_rank(const dpx_claim *claim, uint32_t slot)
         return RANK_FREE;
     if (dpx_peers_drain(peers, slot) != DPX_NOT_DRAINED)
         return RANK_DEAD;
-    return own_earlier_boot(claim, slot) && dpx_peers_silent(peers, slot) ? RANK_DEAD : RANK_NO;
+    return own_machines_dead(claim, slot) ? RANK_DEAD : RANK_NO;
 }
 
 /* On one disk: its own copy must show what makes the slot claimable, an older copy of it at most. */

@@ -168,16 +168,26 @@ static bool machine_rebooted(const dpx_peers *peers, uint32_t slot)
     return false;
 }
 
-dpx_drain dpx_peers_drain(const dpx_peers *peers, uint32_t slot)
+/* A claiming record may be somebody's late write over the record of the slot's real owner, so
+ * what is known about its process or machine says nothing about that owner: only a word about
+ * the slot itself (a fence, an administrator) counts then. */
+dpx_drain dpx_peers_evidence(const dpx_peers *peers, uint32_t slot)
 {
     const dpx_peer *peer = &peers->slots[slot];
     if (!peer->seen || peer->damaged || peer->record.state == DPX_SLOT_FREE)
         return DPX_NOT_DRAINED;
-    if (!dpx_peers_dead(peers, &peer->record.who))
-        return DPX_NOT_DRAINED;
-    if (peer->drain != DPX_NOT_DRAINED && peer->drain_generation >= peer->record.who.generation)
+    bool active = peer->record.state == DPX_SLOT_ACTIVE;
+    if (peer->drain != DPX_NOT_DRAINED && peer->drain_generation >= peer->record.who.generation &&
+        (active || peer->drain == DPX_DRAINED_FENCED))
         return peer->drain;
-    return machine_rebooted(peers, slot) ? DPX_DRAINED_REBOOTED : DPX_NOT_DRAINED;
+    return active && machine_rebooted(peers, slot) ? DPX_DRAINED_REBOOTED : DPX_NOT_DRAINED;
+}
+
+dpx_drain dpx_peers_drain(const dpx_peers *peers, uint32_t slot)
+{
+    dpx_drain evidence = dpx_peers_evidence(peers, slot);
+    bool dead = evidence != DPX_NOT_DRAINED && dpx_peers_dead(peers, &peers->slots[slot].record.who);
+    return dead ? evidence : DPX_NOT_DRAINED;
 }
 
 bool dpx_peers_incarnation_drained(const dpx_peers *peers, const dpx_incarnation *who)

@@ -64,6 +64,9 @@ void dpx_peers_bury(dpx_peers *peers, uint32_t slot, uint64_t generation);
 /* Facts from outside: a fence, /proc, a notice with the fenced bit. */
 void dpx_peers_drained(dpx_peers *peers, uint32_t slot, uint64_t generation, dpx_drain why);
 
+/* Why nothing can come any more from the newest generation of the slot, if only it is dead. */
+dpx_drain dpx_peers_evidence(const dpx_peers *peers, uint32_t slot);
+
 /* Dead and drained, for the newest generation of the slot.  Includes the reboot rule. */
 dpx_drain dpx_peers_drain(const dpx_peers *peers, uint32_t slot);
 
