@@ -45,6 +45,8 @@ def name_bytes(name: str, kind: str) -> bytes:
         raise InvalidNameError(name, kind, f"it takes {len(encoded)} bytes, at most {limit} are allowed")
     if not _core.name_valid(encoded, limit):
         raise InvalidNameError(name, kind, "NUL, newline and other control characters are not allowed")
+    if kind == "lease" and encoded == _core.DIRECTORY_NAME:
+        raise InvalidNameError(name, kind, "it is the lockspace's own")
     return encoded
 
 
