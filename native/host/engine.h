@@ -199,6 +199,7 @@ struct dpx_host {
     uint64_t serial;
     dpx_queued *queue_first;
     dpx_queued *queue_last;
+    dpx_queued *joining;
     uint64_t pass;
 
     bool stopping;
@@ -305,7 +306,6 @@ void dpx_queue_join(dpx_host *host, dpx_queued *queued);
 void dpx_queue_leave(dpx_host *host, dpx_queued *queued);
 bool dpx_queue_await(dpx_host *host, dpx_queued *queued, uint64_t *deadline);
 void dpx_queue_kick(dpx_host *host);
-void dpx_entry_free_up(dpx_host *host, dpx_entry *entry); /* no longer busy */
 /* What stands in the way of an entry wanted in this mode. */
 typedef enum dpx_bar { DPX_BAR_NONE, DPX_BAR_HELD, DPX_BAR_BUSY, DPX_BAR_LOWERING } dpx_bar;
 dpx_bar dpx_entry_bar(const dpx_entry *entry, enum dpx_mode mode, bool lowers);

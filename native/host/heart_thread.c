@@ -54,11 +54,8 @@ static void harden(dpx_host *host)
     lock_memory(host, host->heart->memory, host->heart->bytes);
     lock_memory(host, host->heart_stack, DPX_STACK);
     note_refusal(host, pthread_setschedparam(host->heart_thread, SCHED_RR, &priority));
-    for (uint32_t d = 0; d < host->geometry.disks; d++) {
-        dpx_disk *disk = dpx_space_disk_of(host->space, d);
-        if (disk)
-            note_refusal(host, dpx_disk_harden(disk, HEART_PRIORITY));
-    }
+    for (uint32_t i = 0; i < host->space->count; i++)
+        note_refusal(host, dpx_disk_harden(host->space->members[i].disk, HEART_PRIORITY));
     host->realtime = host->harden_error == 0;
 }
 

@@ -212,6 +212,8 @@ dpx_status dpx_host_join(dpx_space *space, const dpx_join_options *options, uint
     int error;
     *out = NULL;
     dpx_failure_clear(failure);
+    if (space->pid != getpid())
+        return dpx_fail(failure, DPX_E_FORKED);
     if (space->read_only)
         return dpx_fail(failure, DPX_E_READ_ONLY);
     dpx_host *host = host_new(space, options, &error);

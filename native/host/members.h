@@ -7,6 +7,7 @@
 #endif
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/types.h>
 
 #include "space.h"
 
@@ -41,6 +42,7 @@ struct dpx_space {
     pthread_mutex_t listening; /* the listeners; held while they are told */
     dpx_geometry geometry;
     bool read_only;
+    pid_t pid; /* of the process that has the threads */
     uint32_t count;
     dpx_member members[DPX_MAX_DISKS];
     dpx_member *_Atomic by_index[DPX_MAX_DISKS];

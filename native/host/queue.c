@@ -56,7 +56,8 @@ static void grant(dpx_host *host, dpx_queued *queued)
     }
     dpx_queue_leave(host, queued);
     queued->granted = true;
-    dpx_wake_caller(host, queued->caller);
+    if (queued != host->joining) /* that one is awake: it is just coming in */
+        dpx_wake_caller(host, queued->caller);
 }
 
 void dpx_queue_kick(dpx_host *host)
@@ -68,7 +69,7 @@ void dpx_queue_kick(dpx_host *host)
             grant(host, queued);
         } else {
             mark(host, queued);
-            if (queued->once)
+            if (queued->once && queued != host->joining)
                 dpx_wake_caller(host, queued->caller);
         }
         queued = next;
@@ -85,7 +86,9 @@ void dpx_queue_join(dpx_host *host, dpx_queued *queued)
     else
         host->queue_first = queued;
     host->queue_last = queued;
+    host->joining = queued;
     dpx_queue_kick(host);
+    host->joining = NULL;
 }
 
 void dpx_queue_leave(dpx_host *host, dpx_queued *queued)
@@ -111,10 +114,4 @@ bool dpx_queue_await(dpx_host *host, dpx_queued *queued, uint64_t *deadline)
     dpx_queue_leave(host, queued);
     dpx_queue_kick(host); /* whom it kept waiting may go now */
     return false;
-}
-
-void dpx_entry_free_up(dpx_host *host, dpx_entry *entry)
-{
-    (void)host;
-    entry->busy = DPX_IDLE;
 }

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define STOP_PATIENCE DPX_SECOND
 
@@ -199,6 +200,7 @@ dpx_status dpx_space_open(const char *const *paths, uint32_t count, bool read_on
     pthread_mutex_init(&space->lock, NULL);
     pthread_mutex_init(&space->listening, NULL);
     space->read_only = read_only;
+    space->pid = getpid();
     dpx_status status = start_disks(space, paths, count, failure);
     if (status == DPX_OK) {
         look_around(space, glances, dpx_deadline(dpx_now(), timeout));
@@ -220,7 +222,7 @@ dpx_status dpx_space_open(const char *const *paths, uint32_t count, bool read_on
 void dpx_space_close(dpx_space *space)
 {
     bool stuck = false;
-    if (!space)
+    if (!space || getpid() != space->pid) /* a child has no threads to end */
         return;
     dpx_mender_stop(space);
     uint64_t deadline = dpx_now() + STOP_PATIENCE;
@@ -266,6 +268,8 @@ static dpx_status move(dpx_space *space, bool write, uint32_t disk, uint64_t blo
     dpx_failure_clear(failure);
     failure->disk = disk;
     failure->block = block;
+    if (getpid() != space->pid)
+        return dpx_fail(failure, DPX_E_FORKED);
     if (write && space->read_only)
         return dpx_fail(failure, DPX_E_READ_ONLY);
     /* A disk that does not count (an outdated one) may still be looked at, and rebuilt. */

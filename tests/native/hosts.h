@@ -81,7 +81,8 @@ static inline dpx_space *open_space(const lockspace *made)
 {
     dpx_space *space = NULL;
     dpx_failure failure;
-    if (!CHECK_EQ(dpx_space_open(made->list, made->geometry.disks, false, 5 * SECOND, &space, &failure), DPX_OK)) {
+    dpx_status status = dpx_space_open(made->list, made->geometry.disks, false, 5 * SECOND, &space, &failure);
+    if (!CHECK_EQ(status, DPX_OK)) {
         fprintf(stderr, "cannot open: %s (%s)\n", dpx_status_text(failure.status), failure.path);
         exit(2);
     }
@@ -111,7 +112,8 @@ static inline dpx_host *join_as(dpx_space *space, const char *name, uint8_t mach
 
 static inline dpx_ask ask_for(const char *name, enum dpx_mode mode)
 {
-    return (dpx_ask){.name = name, .name_length = strlen(name), .mode = mode, .label = "test", .label_length = 4};
+    return (dpx_ask){
+        .name = name, .name_length = strlen(name), .mode = mode, .label = "test", .label_length = 4};
 }
 
 static inline dpx_status take(dpx_host *host, dpx_ask *ask, uint64_t timeout, dpx_failure *failure)

@@ -118,7 +118,8 @@ static void the_only_one(void)
     usleep(300000);
     space = open_space(&made);
     host = join_as(space, "alpha", 1);
-    CHECK_EQ(take(host, &ask, 5 * SECOND, &failure), DPX_OK); /* the write that hung may have raised its flag */
+    /* The write that hung may have raised its flag by now. */
+    CHECK_EQ(take(host, &ask, 5 * SECOND, &failure), DPX_OK);
     CHECK_EQ(let_go(host, &ask), DPX_OK);
     end_host(host, space);
 }
