@@ -12,6 +12,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from click.testing import CliRunner
+
+from diskpaxos import Lockspace
+from diskpaxos.cli import cli
+
 PROGRAM = (sys.executable, "-m", "diskpaxos")
 
 #: Timings of a lockspace that fails over in about four seconds, on a busy machine too.
@@ -30,16 +35,26 @@ def clean_environment(**more: str) -> dict[str, str]:
 def diskpaxos(
     *arguments: str | Path, expect: int | None = 0, timeout: float = 60, **environment: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end; ``expect``: the exit code it must have."""
-    done = subprocess.run(
-        [*PROGRAM, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        env=clean_environment(**environment),
-        stdin=subprocess.DEVNULL,
-        check=False,
-    )
+    """Run a command to its end; ``expect``: the exit code it must have.
+
+    `run` gets a process of its own; the others run in this one, which is ten times as fast.
+    """
+    words = [*map(str, arguments)]
+    if words[0] == "run":
+        done = subprocess.run(
+            [*PROGRAM, *words],
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            env=clean_environment(**environment),
+            stdin=subprocess.DEVNULL,
+            check=False,
+        )
+    else:
+        hidden: dict[str, str | None] = {key: None for key in os.environ if key.startswith("DISKPAXOS_")}
+        result = CliRunner().invoke(cli, words, prog_name="diskpaxos", env={**hidden, **environment})
+        done = subprocess.CompletedProcess(words, result.exit_code, result.stdout, result.stderr)
+        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
     assert "Traceback" not in done.stderr, done.stderr
     if expect is not None:
         assert done.returncode == expect, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
@@ -53,9 +68,17 @@ def json_of(*arguments: str | Path, expect: int = 0) -> Any:
     return json.loads(done.stdout)
 
 
-def make_lockspace(path: Path, *options: str) -> Path:
+def make_lockspace(path: Path) -> Path:
     """A small, fast lockspace."""
-    diskpaxos("init", path, *FAST, *SMALL, *options)
+    Lockspace.create(
+        path,
+        max_hosts=8,
+        max_leases=32,
+        outage_tolerance=S,
+        kill_grace=K,
+        watchdog_timeout=W,
+        claim_time=0.1,
+    ).close()
     return path
 
 

@@ -24,9 +24,11 @@ from diskpaxos.cli.supervise import Outcome, Supervisor, hold_signals, take_sign
 from diskpaxos.cli.trouble import Trouble
 from diskpaxos.host import Host
 from diskpaxos.lease import Lease
+from diskpaxos.lockspace import Lockspace
 
 _RELEASE_LIMIT = 10.0  # seconds to wait for a release to be durable …
 _LEAVE_LIMIT = 2.0  # … and for the slot to be free
+_LONGEST_JOIN = 10.0
 _FATAL = (signal.SIGTERM, signal.SIGHUP)  # like SIGINT: end in good order while nothing runs yet
 
 
@@ -90,7 +92,7 @@ def run(
             space = open_lockspace(ctx, lockspace, read_only=False)
             hold_signals()  # for the threads that joining makes
             try:
-                host = space.join(host_name)
+                host = space.join(host_name, timeout=_join_limit(space, wait))
             finally:
                 take_signals()
             try:
@@ -166,6 +168,11 @@ def _label(label: str | None, program: str) -> str:
     given = f"{os.path.basename(program)} {os.getpid()}" if label is None else label
     shown = "".join(c if c.isprintable() else "_" for c in given)
     return shown.encode("utf-8", "replace")[: _core.LABEL_MAX].decode("utf-8", "ignore")
+
+
+def _join_limit(space: Lockspace, wait: float) -> float:
+    """Seconds: for a few attempts to claim a slot, and as long as the caller waits anyway."""
+    return min(max(20 * space.info().claim_time, wait), _LONGEST_JOIN)
 
 
 def _acquire(host: Host, name: str, shared: bool, wait: float, conflict: int, label: str) -> Lease:

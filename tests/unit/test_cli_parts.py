@@ -239,5 +239,5 @@ def test_the_guard_is_of_no_use_by_itself() -> None:
 
 def test_a_guard_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(guard, "PROGRAM", tmp_path / "_guard")
-    with pytest.raises(guard.GuardError, match="cannot start .*_guard: No such file"):
+    with pytest.raises(guard.GuardError, match=r"cannot start .*_guard: No such file"):
         guard.Guard(["true"], {})
