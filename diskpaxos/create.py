@@ -153,7 +153,7 @@ def create_lockspace(paths: tuple[str, ...], plan: Plan, *, force: bool, progres
         disks: list[RawDisk] = []
         for path in paths:
             disks.append(stack.enter_context(RawDisk(path, write=True, create=True, exclusive=True)))
-            stack.push(_Undo(disks[-1]).__exit__)
+            stack.push(Undo(disks[-1]).__exit__)
         refuse_same(disks)
         geometry = plan.geometry(_block_size(disks, plan))
         for disk in disks:
@@ -170,7 +170,7 @@ def create_lockspace(paths: tuple[str, ...], plan: Plan, *, force: bool, progres
         return geometry
 
 
-class _Undo:
+class Undo:
     """After a failure: remove a file that was made here; give another one, not written to yet, its
     length back."""
 

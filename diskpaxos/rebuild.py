@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from diskpaxos import _core
 from diskpaxos.arguments import Paths, StrPath, path_list
-from diskpaxos.create import destroy_superblock, write_superblock
+from diskpaxos.create import Undo, destroy_superblock, refuse_content, write_superblock
 from diskpaxos.errors import (
     BlockSizeError,
     DamagedError,
@@ -62,7 +62,9 @@ def rebuild_disk(paths: Paths, target: StrPath, *, force: bool = False, progress
         raise InvalidArgumentError("give the other disks, without the one to be rebuilt")
     with Lockspace.open(listed) as space:
         index = _missing_index(space)
-        with RawDisk(aim, write=True, create=True, exclusive=True) as disk:
+        with ExitStack() as stack:
+            disk = stack.enter_context(RawDisk(aim, write=True, create=True, exclusive=True))
+            stack.push(Undo(disk).__exit__)
             _refuse_target(space, disk, listed, force)
             size = space.geometry.total_blocks * space.geometry.block_size
             destroy_superblock(disk)
@@ -87,8 +89,6 @@ def _missing_index(space: Lockspace) -> int:
 
 
 def _refuse_target(space: Lockspace, disk: RawDisk, others: Sequence[str], force: bool) -> None:
-    from diskpaxos.create import refuse_content
-
     geometry = space.geometry
     with ExitStack() as stack:
         readers = [stack.enter_context(RawDisk(path, write=False)) for path in others]

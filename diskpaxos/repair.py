@@ -22,7 +22,7 @@ from diskpaxos.failure import translated
 from diskpaxos.inspect import READ_TIMEOUT, area_chunks, block_dtype, host_views, read_blocks, read_slots, watch_slots
 from diskpaxos.layout import Kind, LeaseState, SlotState
 from diskpaxos.rawdisk import aligned_view
-from diskpaxos.views import Liveness
+from diskpaxos.views import HostInfo, Liveness
 
 if TYPE_CHECKING:
     from diskpaxos.host import Host
@@ -62,10 +62,12 @@ def repair(space: Lockspace, *, progress: Progress = None) -> RepairReport:
     for item in damaged:
         if item not in lost and item.kind is not Kind.HEADER:
             owned.setdefault(item.slot, []).append(item)
-    for done, (slot, items) in enumerate(sorted(owned.items())):
-        if progress is not None:
-            progress("repairing slots", done, len(owned))
-        _slot(space, slot, items, report)
+    taken = _wait_for(space, set(owned), progress)
+    for slot, items in sorted(owned.items()):
+        if slot in taken:
+            report.left += [f"{_name(item)}: {taken[slot]}" for item in items]
+        else:
+            _slot(space, slot, items, report)
     return report
 
 
@@ -105,12 +107,40 @@ def _superblocks(space: Lockspace, report: RepairReport) -> None:
 # ---- one slot at a time, by its owner
 
 
+def _wait_for(space: Lockspace, slots: set[int], progress: Progress) -> dict[int, str]:
+    """Wait until the slots are free, as long as that takes when their hosts are dead and drained; say of
+    the others why they are not.  Only a joined host can find out, so this one joins for that."""
+    views = host_views(space, 0.0)
+    wanted = {slot for slot in slots if views[slot].liveness not in (Liveness.FREE, Liveness.DAMAGED)}
+    if not wanted:
+        return {}
+    with space.member() as host:
+        patience = 1.5 * max(views[slot].dead_time for slot in wanted)
+        begin = time.monotonic()
+        while True:
+            views = host_views(space, 0.0)
+            wanted = {slot for slot in wanted if views[slot].liveness is not Liveness.FREE}
+            waiting = {slot for slot in wanted if views[slot].liveness is not Liveness.ALIVE}
+            passed = time.monotonic() - begin
+            if not waiting or passed >= patience or not host.alive:
+                return {slot: _why_taken(views[slot]) for slot in wanted}
+            if progress is not None:
+                progress("waiting for dead hosts, seconds", round(passed), round(patience))
+            time.sleep(min(1.0, patience / 40))
+
+
+def _why_taken(view: HostInfo) -> str:
+    if view.this_host:
+        return "this host is alive and rewrites it by itself"
+    if view.liveness is Liveness.ALIVE:
+        return f"host {view.name!r} is alive and rewrites it by itself, if it holds the lease"
+    return (
+        f"host {view.name!r} in slot {view.slot} is {view.liveness} and not drained: when its machine is gone, "
+        f"say so with `diskpaxos hosts retire {view.slot}`"
+    )
+
+
 def _slot(space: Lockspace, slot: int, items: list[DamagedBlock], report: RepairReport) -> None:
-    with space._lock:
-        ours = any(host.alive and host.slot == slot for host in space._hosts)
-    if ours:
-        report.left += [f"{_name(item)}: this host is alive and rewrites it by itself" for item in items]
-        return
     try:
         with space.join(slot=slot, timeout=_LIMIT, realtime=False) as host:
             for item in items:
