@@ -140,6 +140,8 @@ void dpx_peers_drained(dpx_peers *peers, uint32_t slot, uint64_t generation, dpx
     dpx_peer *peer = &peers->slots[slot];
     if (peer->drain != DPX_NOT_DRAINED && generation < peer->drain_generation)
         return;
+    if (peer->drain == DPX_DRAINED_FENCED && generation == peer->drain_generation)
+        return; /* a word about the slot is worth more than one about a process */
     peer->drain = why;
     peer->drain_generation = generation;
 }
