@@ -145,7 +145,7 @@ static void book_writes(dpx_round *round, struct round_channel *channel, bool cu
         bool same_area = lease->located && lease->header.area == area;
         if (same_area && lease->done[request->disk] < channel->sequences[n])
             lease->done[request->disk] = channel->sequences[n];
-        if (current || channel->sequences[n] == round->items[i].content.sequence)
+        if (current || (same_area && channel->sequences[n] == round->items[i].content.sequence))
             round->items[i].written |= bit;
     }
     if (request->writes_issued && request->read_count > 0)
