@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import select
+import sys
 import threading
 from collections.abc import Callable
 
@@ -29,8 +30,8 @@ class Dispatcher:
 
     def stop(self) -> None:
         """Deliver what has happened so far and end the thread; waits for it unless called in it."""
-        if not self._thread.is_alive():
-            return
+        if not self._thread.is_alive() or sys.is_finalizing():
+            return  # at the interpreter's end daemon threads never come back
         os.eventfd_write(self._wake, 1)
         if threading.current_thread() is not self._thread:
             self._thread.join()

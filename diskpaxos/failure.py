@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from types import TracebackType
 
 from diskpaxos import _core
 from diskpaxos import errors as e
@@ -159,13 +159,32 @@ def _about_lease(failure: _core.CoreError, path: str, lease: str) -> e.DiskPaxos
     return e.LeaseLostError(lease, TAKEN)
 
 
-@contextmanager
+class _Translation:
+    """What :func:`translated` returns.  Not a generator: it lies on the way of every take and release."""
+
+    __slots__ = ("_action", "_given", "_host", "_leases", "_paths")
+
+    def __init__(self, action: str, leases: Sequence[str], paths: Sequence[str], host: str, given: int) -> None:
+        self._action = action
+        self._leases = leases
+        self._paths = paths
+        self._host = host
+        self._given = given
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, _core.CoreError):
+            raise error_from(
+                error, self._action, leases=self._leases, paths=self._paths, host=self._host, given=self._given
+            ) from None
+
+
 def translated(
     action: str, *, leases: Sequence[str] = (), paths: Sequence[str] = (), host: str = "", given: int = 0
-) -> Iterator[None]:
-    """Raise what :func:`error_from` makes of a core failure in the block."""
-    try:
-        yield
-    except _core.CoreError as failure:
-        error = error_from(failure, action, leases=leases, paths=paths, host=host, given=given)
-        raise error from None
+) -> _Translation:
+    """A context that raises what :func:`error_from` makes of a core failure in its block."""
+    return _Translation(action, leases, paths, host, given)

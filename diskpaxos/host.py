@@ -9,8 +9,8 @@ import time
 import uuid
 import warnings
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -218,16 +218,15 @@ class Host:
         names = [request.name for request in wanted]
         granted: list[_core.Grant] = []
         try:
-            with (
-                self._naming_the_holder(),
-                self._told("acquire", names),
-            ):
+            with self._told("acquire", names):
                 core.acquire(asks, create, limit, granted)
             leases = [Lease(self, grant, request) for grant, request in zip(granted, wanted, strict=True)]
             with self._lock:
                 self._leases.update((lease._handle, lease) for lease in leases)
             for lease in leases:
                 lease._probe()  # a loss told before the lease was known here went unheard
+        except HeldByThisHostError as error:
+            raise self._naming_the_holder(error) from None
         except BaseException:
             # A signal handler may raise between any two steps: what was granted must not stay
             # held without anybody knowing.
@@ -398,6 +397,8 @@ class Host:
         """Why the lease behind ``handle`` is lost, "" while it is held."""
         if self._closed or self._forked():
             return ""
+        if self._core.held(handle):  # the usual answer; it includes the lifetime test
+            return ""
         state = self._core.state()
         if state.end:
             return _core.end_text(state.end)
@@ -411,17 +412,13 @@ class Host:
         """Failures of the core as typed errors, with what is known here."""
         return translated(action, leases=names, paths=self._space.paths, host=self._name, given=given)
 
-    @contextmanager
-    def _naming_the_holder(self) -> Iterator[None]:
+    def _naming_the_holder(self, error: HeldByThisHostError) -> HeldByThisHostError:
         """The core says that a lease is held here; who holds it is known here."""
-        try:
-            yield
-        except HeldByThisHostError as error:
-            with self._lock:
-                holders = [lease for lease in self._leases.values() if lease.name == error.lease]
-            if not holders:
-                raise
-            raise HeldByThisHostError(error.lease, label=holders[0].label, mode=holders[0].mode) from None
+        with self._lock:
+            holders = [lease for lease in self._leases.values() if lease.name == error.lease]
+        if not holders:
+            return error
+        return HeldByThisHostError(error.lease, label=holders[0].label, mode=holders[0].mode)
 
     def _give_back(self, granted: Sequence[_core.Grant]) -> None:
         if not granted or self._closed:
@@ -483,8 +480,12 @@ class Host:
         # Not joined to the end, or joined and forgotten.
         if getattr(self, "_closed", True) or self._forked():
             return
-        warnings.warn(f"host {self._name!r} was neither left nor closed", ResourceWarning, source=self, stacklevel=2)
-        self.close()
+        try:
+            warnings.warn(
+                f"host {self._name!r} was neither left nor closed", ResourceWarning, source=self, stacklevel=2
+            )
+        finally:  # a warning may be an error
+            self.close()
 
     def __repr__(self) -> str:
         condition = "closed" if self._closed else "alive" if self.alive else "finished"

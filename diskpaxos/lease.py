@@ -66,21 +66,28 @@ class Loss:
 
     def __init__(self, lease: Lease) -> None:
         self._lease = lease
-        self._over = threading.Event()  # lost or released: nothing more will happen
         self._lost = False
+        self._over = False  # lost or released: nothing more will happen
+        self._waking: threading.Event | None = None  # made by the first who waits
         self._fd = -1
         self._lock = threading.RLock()
 
     def is_set(self) -> bool:
         """True once the lease is lost.  Asks the native core, so it is right at once."""
-        if not self._lost and not self._over.is_set():
+        if not self._over:
             self._lease._probe()
         return self._lost
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the lease is lost (True), or released or ``timeout`` seconds over (False)."""
         if not self.is_set():
-            self._over.wait(timeout)
+            with self._lock:
+                if self._waking is None:
+                    self._waking = threading.Event()
+                if self._over:
+                    self._waking.set()
+                waking = self._waking
+            waking.wait(timeout)
         return self.is_set()
 
     def fileno(self) -> int:
@@ -96,12 +103,15 @@ class Loss:
     def _set(self) -> None:
         with self._lock:
             self._lost = True
-            self._over.set()
+            self._end()
             if self._fd >= 0:
                 os.eventfd_write(self._fd, 1)
 
     def _end(self) -> None:
-        self._over.set()
+        with self._lock:
+            self._over = True
+            if self._waking is not None:
+                self._waking.set()
 
     def __del__(self) -> None:
         if getattr(self, "_fd", -1) >= 0:
@@ -121,7 +131,7 @@ class Lease:
         self._host = host
         self._handle = grant.handle
         self._token = grant.token
-        self._uuid = uuid.UUID(bytes=grant.lease)
+        self._uuid_bytes = grant.lease
         self._request = request
         self._released = False
         self._reason = ""
@@ -146,7 +156,7 @@ class Lease:
     @property
     def uuid(self) -> uuid.UUID:
         """UUID of the lease, new at every creation of its name."""
-        return self._uuid
+        return uuid.UUID(bytes=self._uuid_bytes)
 
     @property
     def host(self) -> Host:
@@ -163,7 +173,7 @@ class Lease:
     def state(self) -> str:
         """What to pass as ``state`` to a later acquire, on this host or another, that shall succeed
         only if nobody else took the lease exclusively in between.  Characters: ``[0-9a-f:]``."""
-        return str(SavedState(self._uuid, self._token))
+        return str(SavedState(self.uuid, self._token))
 
     @property
     def held(self) -> bool:

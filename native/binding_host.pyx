@@ -61,6 +61,7 @@ cdef object hold_info(const dpx_hold_info *info):
 cdef class Host:
     cdef dpx_host *host
     cdef Space space  # outlives the host
+    cdef bint counted  # among the users of the space
     cdef int users
     cdef bint closing
     cdef bint interrupted
@@ -85,7 +86,8 @@ cdef class Host:
         options.context = <void *>self
         self.pid = getpid()
         space.enter()
-        self.space = space  # counted as a user of it from here on
+        self.space = space
+        self.counted = True
         with nogil:
             status = dpx_host_join(space.space, &options, timeout, &self.host, &failure)
         if status != DPX_OK:
@@ -99,7 +101,12 @@ cdef class Host:
             return
         if self.host is not NULL:
             dpx_host_destroy(self.host)
-        if self.space is not None:
+        self.let_go()
+
+    cdef void let_go(self) noexcept:
+        """The space may close now, if that is all it waits for."""
+        if self.counted:
+            self.counted = False
             self.space.exit()
 
     cdef int enter(self) except -1:
@@ -115,6 +122,7 @@ cdef class Host:
             self.host = NULL
             with nogil:
                 dpx_host_destroy(host)
+            self.let_go()
 
     cdef int raise_pending(self) except -1:
         """Raise what a signal handler raised during this thread's wait."""
@@ -219,6 +227,16 @@ cdef class Host:
         finally:
             self.exit()
         return hold_info(&info)
+
+    def held(self, uint64_t handle):
+        cdef dpx_hold_info info
+        self.enter()
+        try:
+            with nogil:
+                info = dpx_host_hold(self.host, handle)
+        finally:
+            self.exit()
+        return info.state == DPX_HOLD_HELD
 
     def holds(self):
         cdef uint32_t capacity = 64

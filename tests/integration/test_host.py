@@ -341,3 +341,35 @@ def test_other_timings_on_the_disk_are_those_that_count(make_space: Maker) -> No
         free = (host.slot + 1) % 8
         edit_block(space, space.geometry.slot_block(free), outage_tolerance=10 * 10**9, generation=5, state=2)
         assert space.hosts()[free].dead_time == pytest.approx((10 + 0.2) * 1.11 + 1.25)
+
+
+def threads() -> int:
+    return len(list(Path("/proc/self/task").iterdir()))
+
+
+def test_closing_gives_everything_back(make_space: Maker) -> None:
+    """Threads and descriptors, though the objects live on."""
+    before = threads(), len(os.listdir("/proc/self/fd"))
+    kept = []
+    for _ in range(3):
+        space = make_space(3)
+        host = space.join()
+        lease = host.acquire("vm")
+        kept += [space, host, lease]
+        assert threads() > before[0]
+        space.close()
+    assert (threads(), len(os.listdir("/proc/self/fd"))) == before
+
+
+def test_a_program_that_just_ends(make_space: Maker) -> None:
+    """Neither hangs nor crashes, and leaves its slot to die."""
+    space = make_space()
+    code = (
+        "import sys, diskpaxos\n"
+        "space = diskpaxos.Lockspace.open(sys.argv[1])\n"
+        "lease = space.join('careless').acquire('vm')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, space.paths[0]], capture_output=True, text=True, timeout=30)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert [view.liveness for view in space.hosts() if view.name == "careless"] == ["unknown"]
+    assert space.leases()[0].state == "held"
