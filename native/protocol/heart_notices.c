@@ -8,8 +8,9 @@ const uint8_t *dpx_heart_row(const struct heart_channel *channel, const dpx_geom
 
 /* ---- what tables say about others ---- */
 
-/* The newest majority of table reads: the earliest issue and the latest completion among
- * them.  False: no majority was read yet. */
+/* The newest majority of table reads: the earliest issue among them.  And the latest completion
+ * of any table: a slow read, issued before that majority, may be what showed a record grown, and
+ * its silence must not count from before it was seen.  False: no majority was read yet. */
 static bool newest_majority(const dpx_heart *heart, uint64_t *issued, uint64_t *completed)
 {
     uint32_t disks = heart->world->geometry->disks;
@@ -29,9 +30,10 @@ static bool newest_majority(const dpx_heart *heart, uint64_t *issued, uint64_t *
             return false;
         used[newest] = true;
         *issued = heart->channels[newest].table_issued;
-        if (heart->channels[newest].table_completed > *completed)
-            *completed = heart->channels[newest].table_completed;
     }
+    for (uint32_t d = 0; d < disks; d++)
+        if (heart->channels[d].read_once && heart->channels[d].table_completed > *completed)
+            *completed = heart->channels[d].table_completed;
     return true;
 }
 
