@@ -95,7 +95,13 @@ def running(*arguments: str | Path, **keywords: Any) -> Iterator[subprocess.Pope
     finally:
         if process.poll() is None:
             process.kill()
-        process.communicate()
+        try:
+            process.communicate(timeout=5)
+        except subprocess.TimeoutExpired:
+            # Something that it started has outlived it and keeps the pipes: the test has failed by now.
+            for pipe in (process.stdout, process.stderr):
+                if pipe is not None:
+                    pipe.close()
 
 
 def eventually(condition: Callable[[], Any], timeout: float = 10.0, pause: float = 0.01) -> Any:

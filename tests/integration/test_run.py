@@ -462,7 +462,7 @@ def ask(keeper: subprocess.Popen[str], word: str) -> None:
 
 def inside(keeper: subprocess.Popen[str], *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        ["nsenter", f"--mount=/proc/{keeper.pid}/ns/mnt", *PROGRAM, *arguments],
+        ["nsenter", f"--mount=/proc/{keeper.pid}/ns/mnt", f"--wd={Path.cwd()}", *PROGRAM, *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         stdin=subprocess.DEVNULL,
