@@ -21,6 +21,8 @@ static enum unit unit_of(const host *h, const task *t)
 static void begin(world *w, host *h, task *t, dpx_round_kind kind, uint64_t wait_until)
 {
     t->judged = false;
+    if (t->kind == TASK_FREE)
+        t->kind = TASK_TAKE;
     for (uint32_t i = 0; i < t->count; i++)
         h->busy[t->names[i]] = true;
     dpx_round_begin(t->round, kind, t->wishes, t->count, wait_until, local_now(w, h));
@@ -185,30 +187,41 @@ static task *successor(host *h, task *t)
     dpx_round *round = next->round;
     *next = *t;
     next->round = round;
+    next->kind = TASK_FREE; /* until it begins */
     return next;
+}
+
+/* What a find came upon counts only once its areas were claimed. */
+static void forget_found(task *t)
+{
+    for (uint32_t i = 0; i < t->count; i++)
+        dpx_lease_unlocate(t->wishes[i].lease);
+}
+
+static bool claim_found(world *w, host *h, task *t)
+{
+    for (uint32_t i = 0; i < t->count; i++) {
+        const dpx_lease *lease = t->wishes[i].lease;
+        if (t->wishes[i].outcome == DPX_NOT_FOUND) {
+            check_take_failed(w, h, t, DPX_NOT_FOUND);
+            h->create_next = true;
+            return false;
+        }
+        if (!lease->located || !claim_area(h, t->names[i], lease->header.area))
+            return false;
+    }
+    return true;
 }
 
 /* Found: now take. */
 static void found(world *w, host *h, task *t)
 {
-    t->finding = false;
-    for (uint32_t i = 0; i < t->count; i++) {
-        dpx_lease *lease = t->wishes[i].lease;
-        if (t->wishes[i].outcome == DPX_NOT_FOUND) {
-            check_take_failed(w, h, t, DPX_NOT_FOUND);
-            h->create_next = true;
-            return;
-        }
-        if (!lease->located)
-            return;
-        if (!claim_area(h, t->names[i], lease->header.area)) {
-            dpx_lease_unlocate(lease);
-            return;
-        }
-    }
     uint64_t now = local_now(w, h);
+    t->finding = false;
     task *taking = successor(h, t);
-    if (taking)
+    if (!taking || !claim_found(w, h, t))
+        forget_found(t);
+    else
         begin(w, h, taking, DPX_ROUND_TAKE, t->wait > DPX_NEVER - now ? DPX_NEVER : now + t->wait);
 }
 
@@ -231,6 +244,7 @@ static void take_failed(world *w, host *h, task *t, dpx_verdict verdict)
 {
     const dpx_cause *cause = dpx_round_cause(t->round);
     check_take_failed(w, h, t, verdict);
+    h->refused = true;
     if (verdict == DPX_CHANGED)
         dpx_lease_unlocate(t->wishes[cause->item < t->count ? cause->item : 0].lease);
     if (verdict == DPX_CHANGE_OPEN && h->resolve_area == -1)
@@ -254,10 +268,14 @@ void actor_round_done(world *w, host *h, task *t)
     case TASK_TAKE:
         if (verdict != DPX_DONE)
             take_failed(w, h, t, verdict);
-        else if (!t->finding)
-            take_done(w, h, t);
-        else
+        if (verdict != DPX_DONE && t->finding)
+            forget_found(t);
+        if (verdict != DPX_DONE)
+            break;
+        if (t->finding)
             found(w, h, t);
+        else
+            take_done(w, h, t);
         break;
     case TASK_RELEASE:
         for (uint32_t i = 0; i < t->count && verdict == DPX_DONE; i++)
@@ -298,6 +316,7 @@ void actor_change_done(world *w, host *h)
         return;
     TRACE(w, "h%u change: %s", h->index, dpx_verdict_text(verdict));
     check_changed(w, h, verdict);
+    h->refused = verdict != DPX_DONE;
     h->resolve_area = -1;
     if (verdict == DPX_CHANGE_OPEN)
         h->resolve_area = (int)cause->area;
@@ -353,8 +372,11 @@ static void act_take(world *w, host *h)
     int resume = -1;
     if (count == 0)
         return;
-    if (chance(&w->chance, p->wait))
-        wait = rng_below(&w->chance, 4) == 0 ? DPX_NEVER : rng_time(&w->chance, 2 * w->dead_time);
+    if (chance(&w->chance, p->wait)) {
+        uint32_t patience = rng_below(&w->chance, 16); /* mostly short: waiting is polling */
+        wait = patience == 0 ? DPX_NEVER : rng_time(&w->chance, patience < 4 ? 2 * w->dead_time
+                                                                            : w->geometry->outage_tolerance / 4);
+    }
     if (count == 1 && w->state_count[names[0]] > 0 && chance(&w->chance, p->resume)) {
         uint32_t known = w->state_count[names[0]] < STATES ? w->state_count[names[0]] : STATES;
         resume = (int)rng_below(&w->chance, known);

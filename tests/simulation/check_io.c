@@ -153,7 +153,8 @@ bool shown_flag(const world *w, const host *h, uint32_t area, uint64_t hold)
     return flags_shown(w, &h->world.self, area, hold != 0, hold) >= w->majority;
 }
 
-/* A slot left may be another's by now. */
+/* A slot left may be another's by now, and a late claim may lie over the record until the next
+ * heartbeat. */
 bool shown_slot(const world *w, const dpx_incarnation *who, enum dpx_slot_state state)
 {
     uint32_t shown = 0;
@@ -163,7 +164,8 @@ bool shown_slot(const world *w, const dpx_incarnation *who, enum dpx_slot_state 
         dpx_slot_decode(disk_block(w, d, block), &record);
         shown += damage_at(w, d, block) || w->truth->rolled[d] ||
                  (record.state == state && dpx_incarnation_equal(&record.who, who)) ||
-                 (state == DPX_SLOT_FREE && record.who.generation > who->generation);
+                 (state == DPX_SLOT_FREE && record.who.generation > who->generation) ||
+                 (record.state == DPX_SLOT_CLAIMING && record.who.generation == who->generation);
     }
     return shown >= w->majority;
 }
@@ -294,6 +296,7 @@ void check_landed(world *w, flight *f)
             return;
         t->beat_life[place.slot][f->disk] = (uint16_t)(f->life + 1);
         t->beat_issued[place.slot][f->disk] = f->issued_local;
+        t->beat_real[place.slot][f->disk] = f->issued_at;
     }
 }
 

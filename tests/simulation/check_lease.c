@@ -120,22 +120,27 @@ void check_taken(world *w, host *h, const task *task, uint32_t item)
 
 /* ---- refusals ---- */
 
-/* Somebody took it since, or a crashed attempt leaves "maybe". */
-static bool stale_justified(const world *w, const dpx_wish *wish, const lease_truth *lease)
+/* A crashed attempt above this token leaves "maybe it was taken". */
+static bool crashed_above(const world *w, uint32_t area, const lease_truth *lease, uint64_t token)
 {
     const truth *t = w->truth;
-    uint32_t area = wish->lease->header.area;
-    if (!dpx_uuid_equal(&wish->resume_lease, &wish->lease->header.lease) || lease->max_exclusive > wish->resume_token ||
-        lease->crashed > wish->resume_token)
+    if (lease->crashed > token)
         return true;
     for (uint32_t slot = 0; slot < w->geometry->max_hosts; slot++) {
         const own_truth *own = &t->own[area][slot];
-        if (own->life == 0 || own->last_exclusive <= wish->resume_token)
+        if (own->life == 0 || own->last_exclusive <= token)
             continue;
         if (t->lives[own->life - 1].ended || w->now >= life_acts_until(w, (uint16_t)(own->life - 1)))
             return true;
     }
     return false;
+}
+
+static bool stale_justified(const world *w, const dpx_wish *wish, const lease_truth *lease)
+{
+    return !dpx_uuid_equal(&wish->resume_lease, &wish->lease->header.lease) ||
+           lease->max_exclusive > wish->resume_token ||
+           crashed_above(w, wish->lease->header.area, lease, wish->resume_token);
 }
 
 static void check_refused(world *w, const host *h, const task *task, const dpx_flag *flag, const dpx_wish *wish)
@@ -174,7 +179,7 @@ void check_take_failed(world *w, host *h, const task *task, dpx_verdict verdict)
     if (verdict == DPX_STALE) {
         const lease_truth *lease = &w->truth->leases[uuid_index(w, &wish->lease->header.lease, task->names[item])];
         outcome_note(w, OUT_STALE);
-        if (!stale_justified(w, wish, lease))
+        if (!replayed(w, wish->lease->header.area, false) && !stale_justified(w, wish, lease))
             violate(w, VIOLATION_STALE_REFUSED, "h%u may not resume vm-%u at %llu, though the last taking was %llu",
                     h->index, task->names[item], MANY(wish->resume_token), MANY(lease->max_exclusive));
     } else if (verdict == DPX_REFUSED) {
@@ -222,7 +227,8 @@ void check_lost(world *w, host *h, uint8_t name)
         if (own->life != h->life || own->name != name)
             continue;
         uint32_t area = h->leases[name].header.area;
-        bool blurred = w->plan.replays || life_excused(w, h->life) || t->lives[h->life].paused;
+        bool blurred = w->plan.replays || life_excused(w, h->life) || t->lives[h->life].paused ||
+                       crashed_above(w, area, &t->leases[own->uuid], own->token);
         for (uint32_t d = 0; d < w->geometry->disks; d++)
             blurred |= t->rolled[d];
         for (uint32_t j = 0; j < t->hold_count; j++)
@@ -243,7 +249,7 @@ void check_overlaps(world *w)
         uint64_t acts = life_acts_until(w, first->life);
         if (acts < end)
             end = acts;
-        if (end > t->overlaps[i].until)
+        if (end > t->overlaps[i].until && !t->lives[first->life].paused)
             violate(w, VIOLATION_EXCLUSION, "h%u was not told within 2 S that a replay cost it a lease",
                     t->lives[first->life].host);
     }

@@ -172,14 +172,48 @@ void damage_remember(world *w, const flight *f)
     memcpy(r->data, f->data, w->geometry->block_size);
 }
 
+/* Does it take a flag down? */
+static bool lowers(const world *w, const replay *r)
+{
+    dpx_own old, present;
+    if (dpx_place_of(w->geometry, r->block).kind != DPX_KIND_OWN)
+        return false;
+    dpx_own_decode(r->data, &old);
+    dpx_own_decode(disk_block(w, r->disk, r->block), &present);
+    return old.hold == 0 && present.hold != 0;
+}
+
+/* A flag raised again by nobody stands until its slot's owner happens to look. */
+static bool raises(const replay *r)
+{
+    dpx_own old;
+    dpx_own_decode(r->data, &old);
+    return old.hold != 0;
+}
+
+/* Mostly one that hurts. */
+static replay *pick_replay(world *w)
+{
+    replay *found = NULL;
+    for (uint32_t i = 0; i < REPLAY_RING; i++) {
+        replay *r = &w->ring[rng_below(&w->chance, REPLAY_RING)];
+        if (!r->used || damage_at(w, r->disk, r->block))
+            continue;
+        found = r;
+        if (lowers(w, r) || rng_below(&w->chance, 8) == 0)
+            break;
+    }
+    return found;
+}
+
 /* NFSv3: a completed write is sent again.  Survived without condition by a minority of
  * several disks.  On a single disk only the blocks of leases are hit, and the checker
  * knows: what is claimed then is that the loss is noticed within S. */
 static void send_again(world *w)
 {
     const dpx_geometry *g = w->geometry;
-    replay *r = &w->ring[rng_below(&w->chance, REPLAY_RING)];
-    if (!r->used || damage_at(w, r->disk, r->block))
+    replay *r = pick_replay(w);
+    if (!r)
         return;
     uint8_t *data = disk_block(w, r->disk, r->block);
     dpx_place place = dpx_place_of(g, r->block);
@@ -190,7 +224,7 @@ static void send_again(world *w)
             !may_roll(w, r->disk, r->block, &place))
             return;
         w->truth->rolled[r->disk] = true;
-    } else if (place.kind != DPX_KIND_OWN || place.area == DPX_DIRECTORY_AREA) {
+    } else if (place.kind != DPX_KIND_OWN || place.area == DPX_DIRECTORY_AREA || raises(r)) {
         return;
     } else {
         check_replayed(w, r->block);

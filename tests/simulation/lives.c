@@ -163,6 +163,8 @@ void check_joined(world *w, host *h)
     uint64_t local = local_now(w, h);
     uint64_t age = local - (l->lifetime_end - w->geometry->outage_tolerance);
     l->beat_real = w->now - age * 1000000 / w->boxes[h->box].rate;
+    if (l->claimed_paused) /* since when others may have seen it is hard to say */
+        l->beat_real = l->started;
     w->truth->slot_owner[record->who.slot] = (uint16_t)(h->life + 1);
     if (!shown_slot(w, &record->who, DPX_SLOT_ACTIVE))
         violate(w, VIOLATION_NOT_SHOWN, "h%u joined slot %u, which no majority shows", h->index, record->who.slot);
@@ -188,14 +190,21 @@ void check_lifetime(world *w, host *h)
     uint64_t proof = h->world.lifetime_end - S;
     uint32_t slot = l->who.slot;
     uint32_t backing = 0;
-    for (uint32_t d = 0; d < w->geometry->disks; d++)
-        backing += t->beat_life[slot][d] == h->life + 1 && t->beat_issued[slot][d] >= proof;
     uint64_t now = local_now(w, h);
+    uint64_t rate = w->boxes[h->box].rate;
+    uint64_t began = w->now - (now - proof) * 1000000 / rate; /* unless the clock stood still */
+    for (uint32_t d = 0; d < w->geometry->disks; d++) {
+        if (t->beat_life[slot][d] != h->life + 1 || t->beat_issued[slot][d] < proof)
+            continue;
+        uint64_t real = t->beat_real[slot][d] - (t->beat_issued[slot][d] - proof) * 1000000 / rate;
+        began = real < began ? real : began;
+        backing++;
+    }
     if (backing < w->majority && !w->plan.replays)
         violate(w, VIOLATION_LIFETIME, "h%u counts its life from a heartbeat that %u disks show", h->index,
                 backing);
     if (now >= l->lifetime_end && !life_excused(w, h->life))
         violate(w, VIOLATION_LIFETIME, "h%u lengthened a lifetime that was over", h->index);
     l->lifetime_end = h->world.lifetime_end;
-    l->beat_real = w->now - (now - proof) * 1000000 / w->boxes[h->box].rate;
+    l->beat_real = began;
 }

@@ -11,7 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { MAX_JOBS = 64, MAX_SHOWN = 10, MAX_FAILURES = 256 };
+enum { MAX_JOBS = 64, MAX_SHOWN = 20, MAX_FAILURES = 256 };
 
 typedef struct failure {
     uint64_t seed;
@@ -184,9 +184,13 @@ static int conclude(const options *o, const worker *workers, const tally *sum)
     int status = 0;
     for (uint32_t i = 1; i < VIOLATION_COUNT; i++)
         violations += sum->violations[i];
+    uint64_t kinds[VIOLATION_COUNT] = {0};
     for (uint32_t i = 0; i < o->jobs; i++) {
-        for (uint32_t n = 0; n < workers[i].failure_count && shown < MAX_SHOWN; n++, shown++) {
+        for (uint32_t n = 0; n < workers[i].failure_count && shown < MAX_SHOWN; n++) {
             const failure *f = &workers[i].failures[n];
+            if (++kinds[f->violation] > 4)
+                continue; /* a few of each kind */
+            shown++;
             printf("\nVIOLATION (%s) %s\n  simulate --seed %llu --trace\n", violation_names[f->violation],
                    f->complaint, (unsigned long long)f->seed);
         }

@@ -104,7 +104,7 @@ void process_start(world *w, host *h)
     memset(h->retire_asked, 0, sizeof h->retire_asked);
     h->resolve_area = -1;
     h->rewrite_next = MAX_NAMES;
-    h->serving = h->create_next = false;
+    h->serving = h->create_next = h->refused = false;
     h->timer_at = h->spin_at = 0;
     h->spins = 0;
     h->deferred_count = 0;
@@ -183,8 +183,8 @@ static void power_off(world *w, uint8_t number, enum process_end how)
     TRACE(w, "machine %u loses power", number);
 }
 
-/* All slots belong to dead processes of living machines, and nobody is left to judge them:
- * in the last phase the administrator boots a machine, which may claim its own old slots. */
+/* All slots belong to the dead, and nobody is left to judge them: in the last phase the
+ * administrator boots a machine, which may claim its own old slots, and frees the rest. */
 void process_refused(world *w, host *h, dpx_verdict verdict)
 {
     if (!w->quiet || verdict != DPX_FULL)
@@ -193,6 +193,7 @@ void process_refused(world *w, host *h, dpx_verdict verdict)
         if (w->hosts[i].state >= HOST_JOINED)
             return;
     power_off(w, h->box, END_POWER);
+    process_free_slots(w);
 }
 
 /* A machine is switched off for certain, and a joined host elsewhere tells everybody. */

@@ -63,6 +63,11 @@ void quiet_act(world *w, host *h)
     h->next_act = local_now(w, h) + 4 * w->plan.latency;
     if (h->state != HOST_JOINED)
         return;
+    if (h->refused) { /* somebody is in the way, or dead and not buried yet */
+        h->refused = false;
+        h->next_act = local_now(w, h) + rng_time(&w->chance, w->geometry->outage_tolerance / 8);
+        return;
+    }
     if (!clear(w, h))
         return;
     if (h->served >= w->plan.names) {
@@ -87,7 +92,7 @@ void quiet_act(world *w, host *h)
     else if (h->create_next)
         h->create_next = !actor_change(w, h, DPX_CHANGE_CREATE, name, DPX_NEVER);
     else
-        (void)actor_take(w, h, 1, &name, DPX_MODE_EXCLUSIVE, DPX_NEVER, -1);
+        (void)actor_take(w, h, 1, &name, DPX_MODE_EXCLUSIVE, 0, -1);
 }
 
 bool quiet_served(const world *w)

@@ -77,7 +77,7 @@ enum fault {
 enum outcome { /* of operations, for the report */
     OUT_JOINED, OUT_JOIN_FAILED, OUT_LEFT, OUT_FINISHED, OUT_TAKEN, OUT_TAKEN_SHARED, OUT_RESUMED,
     OUT_REFUSED, OUT_STALE, OUT_TAKE_OTHER, OUT_RELEASED, OUT_CREATED, OUT_DELETED, OUT_CHANGE_OTHER,
-    OUT_LOST, OUT_HEALED, OUT_REWRITTEN, OUT_RECLAIMED, OUT_RETIRED, OUT_TAKEOVER, OUT_RESOLVED,
+    OUT_LOST, OUT_HEALED, OUT_REWRITTEN, OUT_RECLAIMED, OUT_RETIRED, OUT_TAKEOVER, OUT_RESOLVED, OUT_FREED,
     OUT_EXCUSED_PAUSE, OUT_EXCUSED_CLOCK, OUT_EXCUSED_REPLAY, OUT_COUNT
 };
 
@@ -288,6 +288,7 @@ typedef struct host {
     /* the last phase: everybody takes every lease */
     uint32_t served;
     bool serving;
+    bool refused;
     bool done;
     /* events that came while it was stopped */
     event deferred[MAX_DEFERRED];
@@ -431,6 +432,7 @@ void process_end(world *w, host *h, enum process_end how); /* its memory is gone
 void process_joined(world *w, host *h);
 void process_refused(world *w, host *h, dpx_verdict verdict); /* it cannot join */
 void process_steward(world *w, host *h);
+void process_free_slots(world *w);
 void process_event(world *w, const event *e); /* FAULT, WAKE, START */
 void process_armed(world *w, host *h);        /* an I/O step of h: a fault may wait for it */
 void process_quiet(world *w);                 /* everybody goes on */

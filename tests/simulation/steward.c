@@ -58,13 +58,40 @@ static bool all_gone(const world *w, uint32_t slot)
 
 static void administrate(world *w, host *h, uint32_t slot, const dpx_slot_record *record)
 {
-    if (!w->quiet || h->retire_asked[slot] == record->who.generation || !all_gone(w, slot))
+    if (!w->quiet || !dpx_peers_dead(h->world.peers, &record->who) || h->retire_asked[slot] == record->who.generation || !all_gone(w, slot))
         return;
     h->retire_asked[slot] = record->who.generation;
     TRACE(w, "administrator: h%u retires slot %u", h->index, slot);
     dpx_heart_retire(h->heart, slot, record->who.generation);
     outcome_note(w, OUT_RETIRED);
     host_step(w, h, UNIT_HEART);
+}
+
+/* Nobody is joined, nobody can: slots whose claimers died half-way are nobody's, but only a
+ * joined host could declare that.  The administrator frees them with a tool of last resort. */
+void process_free_slots(world *w)
+{
+    const dpx_geometry *g = w->geometry;
+    for (uint32_t slot = 0; slot < g->max_hosts; slot++) {
+        dpx_slot_record newest = {0};
+        if (!all_gone(w, slot))
+            continue;
+        for (uint32_t d = 0; d < g->disks; d++) {
+            dpx_slot_record record;
+            dpx_slot_decode(disk_block(w, d, dpx_slot_block(g, slot)), &record);
+            if (dpx_record_newer(&record, &newest))
+                newest = record;
+        }
+        if (newest.state == DPX_SLOT_FREE)
+            continue;
+        TRACE(w, "administrator: slot %u is freed by hand", slot);
+        outcome_note(w, OUT_FREED);
+        newest.state = DPX_SLOT_FREE;
+        newest.sequence++;
+        newest.who.slot = slot;
+        for (uint32_t d = 0; d < g->disks; d++)
+            dpx_slot_encode(disk_block(w, d, dpx_slot_block(g, slot)), g, d, &newest);
+    }
 }
 
 static void reclaim(world *w, host *h, uint32_t slot)

@@ -28,7 +28,7 @@ static void draw_hosts(world *w)
 {
     plan *p = &w->plan;
     uint32_t dice = rng_below(&w->chance, 20);
-    p->hosts = dice < 7 ? 2 : dice < 13 ? 3 : dice < 17 ? 4 : 5 + rng_below(&w->chance, 4);
+    p->hosts = dice < 9 ? 2 : dice < 15 ? 3 : dice < 18 ? 4 : 5 + rng_below(&w->chance, 4);
     p->machines = half(w) ? p->hosts : 1 + rng_below(&w->chance, p->hosts);
     for (uint32_t i = 0; i < p->hosts; i++)
         p->machine_of[i] = (uint8_t)(i < p->machines ? i : rng_below(&w->chance, p->machines));
@@ -70,8 +70,10 @@ static void draw_faults(world *w)
             p->disk_faulty |= (uint8_t)(1u << rng_below(&w->chance, disks));
     }
     p->drains_on_exit = rng_below(&w->chance, 4) != 0;
-    p->replays = rng_below(&w->chance, 16) == 0;
-    p->replay_count = p->replays ? 1 + rng_below(&w->chance, 6) : 0;
+    p->replays = rng_below(&w->chance, 10) == 0;
+    p->replay_count = p->replays ? 2 + rng_below(&w->chance, 12) : 0;
+    if (p->replays && disks > 1 && !p->disk_faulty)
+        p->disk_faulty = (uint8_t)(1u << rng_below(&w->chance, disks));
     p->kills = swarm_count(w, 4);
     p->powers = swarm_count(w, 2);
     p->stops = swarm_count(w, 4);
@@ -84,7 +86,7 @@ static void draw_faults(world *w)
     if (p->clock_beyond) {
         fault_note(w, FAULT_CLOCK_BEYOND);
         for (uint32_t m = 0; m < p->machines; m++)
-            w->boxes[m].rate = 880000 + rng_below(&w->chance, 240001);
+            w->boxes[m].rate = 700000 + rng_below(&w->chance, 600001);
     }
 }
 
@@ -108,7 +110,7 @@ static void draw_work(world *w)
     p->batch = swarm_odds(w, 1, 4);
     p->shared = half(w) ? 0 : odds_of(0.1 + 0.1 * rng_below(&w->chance, 7));
     p->resume = half(w) ? 0 : odds_of(0.1 + 0.1 * rng_below(&w->chance, 6));
-    p->wait = odds_of(0.1 * rng_below(&w->chance, 11));
+    p->wait = half(w) ? 0 : odds_of(0.05 * (1 + rng_below(&w->chance, 8)));
     /* Contended histories act within a few I/Os, quiet ones within heartbeats. */
     p->tempo = half(w) ? p->latency * (3 + rng_below(&w->chance, 30))
                        : w->geometry->outage_tolerance / (2 + rng_below(&w->chance, 30));
@@ -124,5 +126,5 @@ void plan_draw(world *w)
     draw_faults(w);
     draw_work(w);
     uint64_t lives = w->dead_time + w->geometry->outage_tolerance;
-    w->plan.duration = lives / 2 + rng_time(&w->chance, 2 * lives);
+    w->plan.duration = lives / 3 + rng_time(&w->chance, rng_below(&w->chance, 4) ? lives : 3 * lives);
 }

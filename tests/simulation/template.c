@@ -17,7 +17,7 @@ static void derive(struct preset *preset, uint32_t number)
     rng r = {.state = UINT64_C(0x70726573) * (number + 1)};
     dpx_geometry *g = &preset->geometry;
     uint32_t dice = number % 20;
-    g->disks = dice < 10 ? 1 : dice < 18 ? 3 : 5;
+    g->disks = dice < 11 ? 1 : dice < 19 ? 3 : 5;
     g->block_size = number % 12 == 7 ? 4096 : 512;
     g->max_hosts = 2 + rng_below(&r, MAX_SLOTS - 1);
     if (g->max_hosts < 4 && rng_below(&r, 3) > 0)

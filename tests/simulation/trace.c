@@ -61,6 +61,7 @@ const char *const outcome_names[OUT_COUNT] = {
     [OUT_RETIRED] = "slot retired or fenced",
     [OUT_TAKEOVER] = "taken over from the dead",
     [OUT_RESOLVED] = "half-made change resolved",
+    [OUT_FREED] = "slot freed by hand",
     [OUT_EXCUSED_PAUSE] = "excused: clock stood still",
     [OUT_EXCUSED_CLOCK] = "excused: clock beyond the bound",
     [OUT_EXCUSED_REPLAY] = "excused: replay on a single disk",
