@@ -162,9 +162,14 @@ def create_lockspace(paths: tuple[str, ...], plan: Plan, *, force: bool, progres
         try:
             _write(disks, geometry, progress)
         except StorageError as error:
-            raise StorageError(
-                error.action, error.errno, path=error.path, effect="no valid lockspace is there now"
-            ) from None
+            left = _withdraw(disks)
+            effect = "no valid lockspace is there now"
+            if left:
+                effect = f"{', '.join(left)} may have a superblock already, which could not be destroyed again"
+            raise StorageError(error.action, error.errno, path=error.path, effect=effect) from None
+        except BaseException:
+            _withdraw(disks)
+            raise
         for disk in disks:
             disk.created = False  # it stays
         return geometry
@@ -302,13 +307,20 @@ def _write(disks: list[RawDisk], geometry: _core.Geometry, progress: Progress) -
             if progress is not None:
                 progress("formatting, bytes", done, total)
         disk.sync()
-    try:
-        for index, disk in enumerate(disks):
-            write_superblock(disk, geometry, index, 1)
-    except BaseException:
-        for disk in disks:
-            destroy_superblock(disk)
-        raise
+    for index, disk in enumerate(disks):
+        write_superblock(disk, geometry, index, 1)
+
+
+def _withdraw(disks: list[RawDisk]) -> list[str]:
+    """Destroy the superblocks again, each for itself; the paths where that failed."""
+    failed = []
+    for disk in disks:
+        try:
+            if disk.written:
+                destroy_superblock(disk)
+        except StorageError:
+            failed.append(disk.path)
+    return failed
 
 
 def destroy_superblock(disk: RawDisk) -> None:

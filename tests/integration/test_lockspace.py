@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 import uuid
@@ -274,6 +275,45 @@ def test_no_space_is_told_and_nothing_stays(tmp_path: Path, direct_io: None, mon
     with pytest.raises(errors.PathError, match="ENOSPC"):
         Lockspace.create(tmp_path / "x", **CALM)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("lasting", [False, True])
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC])
+def test_a_failing_write_anywhere_is_told_truly(
+    tmp_path: Path, direct_io: None, monkeypatch: pytest.MonkeyPatch, number: int, lasting: bool
+) -> None:
+    paths = [tmp_path / f"disk{i}" for i in range(3)]
+    for path in paths:
+        path.write_bytes(bytes(1 << 20))
+    real, left = os.pwritev, 0
+
+    def failing(fd: int, buffers: Any, offset: int) -> int:
+        nonlocal left
+        left -= 1
+        if left == -1 or (lasting and left < 0):
+            raise OSError(number, os.strerror(number))
+        return real(fd, buffers, offset)
+
+    def create_with(fault: int) -> errors.StorageError | None:
+        nonlocal left
+        left = fault
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "pwritev", failing)
+            try:
+                Lockspace.create(paths, **CALM, force=True).close()
+            except errors.StorageError as error:
+                return error
+        return None
+
+    faults = 0
+    while (error := create_with(faults)) is not None:
+        faults += 1
+        assert error.errno == number
+        assert ("no valid lockspace" in str(error)) == (not lasting)
+        if not lasting:
+            with pytest.raises(errors.NotFormattedError):
+                Lockspace.open(paths)
+    assert faults >= 9, "3 x (old superblock, content, new superblock)"
 
 
 def test_a_lockspace_larger_than_the_file_system_is_refused_at_once(tmp_path: Path, direct_io: None) -> None:
