@@ -244,7 +244,7 @@ static dpx_request *step_free(dpx_heart *heart)
     }
     for (uint32_t d = 0; d < heart->world->geometry->disks; d++) {
         struct heart_channel *channel = &heart->channels[d];
-        if (!channel->freed && channel->due && !channel->request.outstanding) {
+        if (!channel->freed && !channel->spent && channel->due && !channel->request.outstanding) {
             channel->due = false;
             return send(heart, d);
         }
@@ -383,10 +383,14 @@ static void notices_read(dpx_heart *heart, uint32_t disk, uint64_t now)
         prove(heart, channel, now);
 }
 
+/* A free record that failed may have landed all the same, and somebody may have claimed the
+ * slot since: a second one could land over the new owner's record.  Without a majority the slot
+ * is left to die. */
 static void free_written(dpx_heart *heart, struct heart_channel *channel, uint64_t now)
 {
     uint32_t freed = 0;
     channel->freed = channel->request.error == 0;
+    channel->spent = channel->request.writes_issued;
     for (uint32_t d = 0; d < heart->world->geometry->disks; d++)
         freed += heart->channels[d].freed;
     if (freed >= dpx_majority(heart->world->geometry) && now < heart->world->lifetime_end)

@@ -18,7 +18,8 @@ struct heart_channel {
     enum heart_link link;
     bool suspect;           /* the claim's write has not returned here */
     bool due;               /* a beat wants this disk */
-    bool freed;             /* leaving: the free record is durable here */
+    bool freed;             /* leaving: the free record is durable here … */
+    bool spent;             /* … or may be, for all that is known: never written twice */
     uint64_t issue;         /* of the chain under way */
     uint64_t counter;       /* written by it */
     uint32_t version;       /* of the notices announced by it */
