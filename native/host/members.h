@@ -41,6 +41,7 @@ struct dpx_space {
     pthread_mutex_t lock;      /* trouble, error, facts, assignment, the mender's sleep */
     pthread_mutex_t listening; /* the listeners; held while they are told */
     dpx_geometry geometry;
+    dpx_geometry expected;     /* the mender's own: with the disk generations that it has met since */
     bool read_only;
     pid_t pid; /* of the process that has the threads */
     uint32_t count;

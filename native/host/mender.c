@@ -84,7 +84,7 @@ static bool is_double(const dpx_space *space, const dpx_member *member, const dp
 static void put_up(dpx_space *space, dpx_member *member, const dpx_look *look)
 {
     dpx_failure failure;
-    dpx_look_matches(look, &space->geometry, &failure);
+    dpx_look_matches(look, &space->expected, &failure);
     if (failure.status == DPX_OK && member->assigned && member->index != look->index)
         failure.status = DPX_E_OTHER_LOCKSPACE; /* the path leads to another of its disks now */
     pthread_mutex_lock(&space->lock);
@@ -125,6 +125,34 @@ static bool reaches_end(const dpx_space *space, const dpx_member *member, dpx_fa
     return error == 0;
 }
 
+static void learn_from(dpx_space *space, const dpx_look *look, uint32_t disk)
+{
+    uint32_t *expected = &space->expected.disk_generation[disk];
+    dpx_failure failure;
+    if (dpx_look_matches(look, &space->expected, &failure) == DPX_OK &&
+        look->geometry.disk_generation[disk] > *expected)
+        *expected = look->geometry.disk_generation[disk];
+}
+
+/* A rebuild raises the generation of the disk that it makes in all superblocks.  Before a
+ * disk is taken into use again they are asked: the one that was replaced must not count
+ * when it returns, however long ago this lockspace was opened. */
+static void learn_generation(dpx_space *space, const dpx_member *returning, const dpx_look *look)
+{
+    uint64_t limit = dpx_io_limit(&space->geometry);
+    if (look->failure.status != DPX_OK)
+        return;
+    for (uint32_t i = 0; i < space->count && !atomic_load(&space->stopping); i++) {
+        dpx_member *other = &space->members[i];
+        dpx_look its;
+        if (other == returning || !atomic_load(&other->online))
+            continue;
+        dpx_look_at(other, space->geometry.block_size, 0, dpx_now() + limit, &space->stopping, &its);
+        learn_from(space, &its, look->index);
+    }
+    learn_from(space, look, look->index);
+}
+
 static void mend(dpx_space *space, dpx_member *member)
 {
     uint32_t block_size = member->assigned ? space->geometry.block_size : DPX_BLOCK_MIN;
@@ -135,7 +163,7 @@ static void mend(dpx_space *space, dpx_member *member)
             return;
         dpx_look_at(member, block_size, 0, dpx_now() + limit, &space->stopping, &look);
         dpx_failure failure;
-        if (dpx_look_matches(&look, &space->geometry, &failure) == DPX_OK && look.index == member->index &&
+        if (dpx_look_matches(&look, &space->expected, &failure) == DPX_OK && look.index == member->index &&
             reaches_end(space, member, &failure))
             return; /* the fault was local to that I/O */
         if (failure.status == DPX_E_SYSTEM && failure.error == ETIMEDOUT)
@@ -145,6 +173,7 @@ static void mend(dpx_space *space, dpx_member *member)
     uint64_t now = dpx_now();
     uint64_t open_by = now + (limit < OPEN_PATIENCE ? limit : OPEN_PATIENCE);
     dpx_look_at(member, block_size, open_by, now + limit, &space->stopping, &look);
+    learn_generation(space, member, &look);
     put_up(space, member, &look);
 }
 
@@ -168,6 +197,7 @@ static void *mender_main(void *argument)
 
 int dpx_mender_start(dpx_space *space)
 {
+    space->expected = space->geometry;
     int error = dpx_host_thread(&space->mender, mender_main, space, NULL);
     space->mending = error == 0;
     return error;

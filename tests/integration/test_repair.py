@@ -276,6 +276,33 @@ def test_rebuild_while_hosts_work(make_space: Maker, open_space: Opener) -> None
         assert {lease.name for lease in again.leases()} == {"vm", "other"}
 
 
+def until(condition: Callable[[], bool], seconds: float = 10.0) -> bool:
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.05)
+    return condition()
+
+
+def test_the_replaced_disk_stays_out_for_hosts_that_run_on(make_space: Maker, tmp_path: Path) -> None:
+    """They opened the lockspace before the rebuild, and learn of it before they use a disk again."""
+    space = make_space(3, **(QUICK | {"outage_tolerance": 2.0}))
+    one, two, three = space.paths
+    with space.join() as host:
+        lease = host.acquire("vm")
+        old = Path(two).read_bytes()
+        os.truncate(two, 4096)
+        assert until(lambda: not space.info().disks[1].online)
+        assert rebuild_disk([one, three], tmp_path / "new") == 1
+        Path(two).write_bytes(old)
+        assert until(lambda: "outdated" in space.info().disks[1].trouble)
+        time.sleep(1)
+        assert not space.info().disks[1].online
+        Path(two).write_bytes((tmp_path / "new").read_bytes())
+        assert until(lambda: space.info().disks[1].online), "the rebuilt one is welcome"
+        lease.check()
+        host.acquire("other").release()
+
+
 def test_a_disk_that_hosts_still_use_is_not_rebuilt(make_space: Maker, open_space: Opener) -> None:
     space = make_space(3, **(QUICK | {"outage_tolerance": 2.0}))
     one, two, three = space.paths
