@@ -104,8 +104,6 @@ static void scan_other(const dpx_world *world, const dpx_own *own, dpx_attempt a
         view->top_others = own->ballot;
     if (own->last_exclusive > view->last_exclusive)
         view->last_exclusive = own->last_exclusive;
-    if (own->hold == 0 && own->last_exclusive > view->settled_exclusive)
-        view->settled_exclusive = own->last_exclusive;
     scan_flag(world, own, attempt, now, view);
     scan_change(world, own, false, view);
 }

@@ -25,7 +25,6 @@ typedef struct dpx_view {
     uint64_t top;               /* highest ballot, hold or first_ballot of the area, our own included */
     uint64_t top_others;        /* highest ballot of other slots */
     uint64_t last_exclusive;    /* highest of other slots */
-    uint64_t settled_exclusive; /* the same over slots whose flag is down */
     bool header_stale;          /* its directory token is below one that a block has seen: damaged */
     bool change_open;           /* a dead incarnation left a header change half made … */
     dpx_incarnation changer;

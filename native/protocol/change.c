@@ -8,9 +8,10 @@
 #include <string.h>
 
 #define RESTARTS 8u
+#define WAIT (200 * DPX_MS) /* between two tries at an area whose flag is up */
 
 enum phase { PHASE_FIND, PHASE_TAKE_DIRECTORY, PHASE_FIND_AGAIN, PHASE_TAKE_AREA, PHASE_PEEK, PHASE_WRITE,
-             PHASE_PAUSE, PHASE_RELEASE, PHASE_END };
+             PHASE_PAUSE, PHASE_RELEASE, PHASE_WAIT, PHASE_END };
 
 struct channel {
     dpx_request request;
@@ -34,7 +35,8 @@ struct dpx_change {
     bool holds_area;
     bool cancelled;
     uint32_t restarts;
-    uint64_t wake;     /* of peek and write */
+    bool waits;        /* start over only after a while: the area's flag must fall first */
+    uint64_t wake;     /* of peek, write and wait */
     dpx_verdict after; /* the verdict once everything is released; DPX_RUNNING: start over */
     dpx_verdict verdict;
     dpx_cause cause;
@@ -112,7 +114,8 @@ static void start_take(dpx_change *change, enum phase phase, uint64_t now)
         change->wishes[0].change_token = change->directory->token;
         change->wishes[0].resolving = change->resolving;
     }
-    uint64_t until = directory && change->wait_until < patience ? patience : change->wait_until;
+    /* Nothing is waited for while the directory is held: for the area one tries once. */
+    uint64_t until = !directory ? now : change->wait_until < patience ? patience : change->wait_until;
     dpx_round_begin(change->round, DPX_ROUND_TAKE, change->wishes, 1, until, now);
 }
 
@@ -146,9 +149,24 @@ static void start_resolve(dpx_change *change, uint32_t area, uint64_t now)
 static void start_over(dpx_change *change, uint64_t now)
 {
     change->resolving = false;
-    if (++change->restarts > RESTARTS)
+    if (change->waits) {
+        change->waits = false;
+        change->phase = PHASE_WAIT;
+        change->wake = now + WAIT / 2 + dpx_random(change->world) % WAIT;
+    } else if (++change->restarts > RESTARTS) {
         finish(change, DPX_BUSY);
-    else
+    } else {
+        start_find(change, PHASE_FIND, now);
+    }
+}
+
+static void wait_over(dpx_change *change, uint64_t now)
+{
+    if (change->cancelled)
+        finish(change, DPX_REFUSED); /* the cause names the flag that is waited for */
+    else if (now >= change->wake && change->kind == DPX_CHANGE_RESOLVE)
+        start_resolve(change, change->lease->header.area, now);
+    else if (now >= change->wake)
         start_find(change, PHASE_FIND, now);
 }
 
@@ -194,7 +212,7 @@ void dpx_change_begin(dpx_change *change, dpx_change_kind kind, dpx_lease *lease
     change->lease = lease;
     change->wait_until = wait_until;
     change->verdict = change->after = DPX_RUNNING;
-    change->resolving = change->holds_directory = change->holds_area = change->cancelled = false;
+    change->resolving = change->holds_directory = change->holds_area = change->cancelled = change->waits = false;
     change->next_is_free = false;
     change->restarts = 0;
     memset(&change->cause, 0, sizeof change->cause);
@@ -278,10 +296,12 @@ static void round_ended(dpx_change *change, uint64_t now)
         change->cause = *dpx_round_cause(change->round);
         bool may_resolve = verdict == DPX_CHANGE_OPEN && !change->resolving && !change->cancelled &&
                            ++change->restarts <= RESTARTS;
+        change->waits = verdict == DPX_REFUSED && change->phase == PHASE_TAKE_AREA && now < change->wait_until;
+        bool again = (verdict == DPX_CHANGED || change->waits) && !change->cancelled;
         if (may_resolve)
             start_resolve(change, change->cause.area, now);
         else
-            start_release(change, verdict == DPX_CHANGED && !change->cancelled ? DPX_RUNNING : verdict, now);
+            start_release(change, again ? DPX_RUNNING : verdict, now);
     }
 }
 
@@ -399,6 +419,12 @@ dpx_request *dpx_change_step(dpx_change *change, uint64_t now)
             finish(change, DPX_FINISHED);
             break;
         }
+        if (change->phase == PHASE_WAIT) {
+            wait_over(change, now);
+            if (change->phase == PHASE_WAIT)
+                return NULL;
+            continue;
+        }
         if (change->phase == PHASE_PAUSE && now >= change->wake)
             start_blocks(change, PHASE_WRITE, now);
         if (on_blocks(change)) {
@@ -434,7 +460,8 @@ uint64_t dpx_change_wake(const dpx_change *change)
 {
     if (change->phase == PHASE_END)
         return DPX_NEVER;
-    return on_blocks(change) ? change->wake : dpx_round_wake(change->round);
+    bool own_clock = on_blocks(change) || change->phase == PHASE_WAIT;
+    return own_clock ? change->wake : dpx_round_wake(change->round);
 }
 
 void dpx_change_cancel(dpx_change *change)

@@ -40,16 +40,15 @@ enum judgement dpx_judge(const dpx_view *view, const dpx_wish *wish, uint64_t ba
     return JUDGE_TAKEN;
 }
 
-/* While the own flag was visible throughout, nobody can have taken the lease: a raised flag
- * with a higher last_exclusive is an attempt that is about to give way, or one whose host
- * died in it.  Once it had vanished from some disk, any higher last_exclusive may be a taking. */
+/* While the own flag was visible throughout, nobody can have taken the lease, and a higher
+ * last_exclusive is an attempt that gives way, or one whose host died in it (whoever owns that
+ * slot next carries it on).  Once the flag had vanished, it may be a taking. */
 bool dpx_judge_kept(const dpx_view *view, const dpx_lease *lease, bool after_regress)
 {
     const dpx_header *header = &view->header;
     if (header->state != DPX_LEASE_IN_USE || !dpx_uuid_equal(&header->lease, &lease->header.lease))
         return false;
-    uint64_t taken = after_regress ? view->last_exclusive : view->settled_exclusive;
-    return taken <= lease->token;
+    return !after_regress || view->last_exclusive <= lease->token;
 }
 
 static void carry_on(const dpx_world *world, dpx_lease *lease, const dpx_view *view)

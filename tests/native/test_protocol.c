@@ -342,6 +342,32 @@ static void test_open_change_is_resolved(void)
     close_scene(&s);
 }
 
+/* A change that waits for a lease's holder does so without the directory in its hands. */
+static void test_waiting_change_blocks_nobody(void)
+{
+    scene s;
+    dpx_lease at_a, at_b, other;
+    dpx_wish wish;
+    open_scene(&s, 1);
+    name_lease(&at_a, "vm1");
+    name_lease(&at_b, "vm1");
+    name_lease(&other, "vm2");
+    CHECK(host_change(&s.a, DPX_CHANGE_CREATE, &at_a, 9) == DPX_DONE);
+    CHECK(take(&s.a, &at_a, DPX_MODE_EXCLUSIVE, &wish) == DPX_DONE);
+    size_t bytes = (dpx_change_memory(&s.disks.geometry) + 4095) & ~(size_t)4095;
+    void *memory = aligned_alloc(4096, bytes);
+    memset(memory, 0, bytes);
+    dpx_change *change = dpx_change_place(memory, &s.b.world, &s.b.directory);
+    dpx_change_begin(change, DPX_CHANGE_DELETE, &at_b, NULL, s.disks.now + 5 * DPX_SECOND, s.disks.now);
+    CHECK(change_run(&s.b, change, DPX_SECOND) == DPX_RUNNING); /* it waits … */
+    CHECK(s.b.directory.hold == 0);
+    CHECK(host_change(&s.c, DPX_CHANGE_CREATE, &other, 5) == DPX_DONE); /* … and others go on */
+    CHECK(release(&s.a, &at_a) == DPX_DONE);
+    CHECK(change_run(&s.b, change, 5 * DPX_SECOND) == DPX_DONE);
+    free(memory);
+    close_scene(&s);
+}
+
 static void test_two_claimers_one_slot(void)
 {
     memory_disks disks;
@@ -416,6 +442,7 @@ int main(void)
     RUN(test_one_of_three_disks);
     RUN(test_damage_is_not_free);
     RUN(test_open_change_is_resolved);
+    RUN(test_waiting_change_blocks_nobody);
     RUN(test_two_claimers_one_slot);
     RUN(test_leave_and_rejoin);
     return check_finish("test_protocol");
