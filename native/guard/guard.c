@@ -38,6 +38,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/timerfd.h>
@@ -79,9 +80,12 @@ struct message {
 #define PATIENCE (100 * MILLISECOND)
 
 static struct {
-    /* Signals as run was started with them: restored in the command. */
+    /* As run was started, restored in the command: signals and priority. */
     struct sigaction child_before;
     sigset_t mask_before;
+    int policy_before;
+    struct sched_param priority_before;
+    int nice_before;
 
     int control;
     int signals; /* signalfd: SIGCHLD and the parent-death signal */
@@ -155,6 +159,9 @@ static _Noreturn void become_command(int report)
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != guard.self)
         _exit(125);
+    /* SCHED_RESET_ON_FORK has made it 0, which would lift a command that is to be nice. */
+    (void)sched_setscheduler(0, guard.policy_before, &guard.priority_before);
+    (void)setpriority(PRIO_PROCESS, 0, guard.nice_before);
     sigaction(SIGCHLD, &guard.child_before, NULL);
     sigprocmask(SIG_SETMASK, &guard.mask_before, NULL);
     execvp(guard.arguments[0], guard.arguments);
@@ -402,6 +409,9 @@ static void take_signals(void)
 static void harden(void)
 {
     struct sched_param priority = {.sched_priority = 1};
+    guard.policy_before = sched_getscheduler(0);
+    (void)sched_getparam(0, &guard.priority_before);
+    guard.nice_before = getpriority(PRIO_PROCESS, 0);
     (void)mlockall(MCL_CURRENT | MCL_FUTURE);
     (void)sched_setscheduler(0, SCHED_RR | SCHED_RESET_ON_FORK, &priority);
 }

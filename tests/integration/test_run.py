@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -131,18 +132,23 @@ def test_while_the_command_runs_the_lease_is_held(lockspace: Path, tmp_path: Pat
         assert one.poll() is None
 
 
-def test_signals_dispositions_and_descriptors_are_as_before(lockspace: Path) -> None:
+def test_signals_priority_and_descriptors_are_as_before(lockspace: Path) -> None:
     """What run and its guard change for themselves does not reach the command."""
     script = (
         "import os, signal, json; "
         "print(json.dumps({'ignored': [s for s in range(1, 65) if s not in (9, 19, 32, 33) "
         "and signal.getsignal(s) == signal.SIG_IGN], "
         "'blocked': sorted(map(int, signal.pthread_sigmask(signal.SIG_BLOCK, []))), "
+        "'priority': [os.nice(0), os.sched_getscheduler(0), os.sched_getparam(0).sched_priority], "
         "'fds': sorted(int(f) for f in os.listdir('/proc/self/fd') if int(f) > 2)[:-1]}))"
     )
-    done = diskpaxos(*command(lockspace, "--", sys.executable, "-c", script))
-    plain = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert json.loads(done.stdout) == json.loads(plain.stdout)
+    told = []
+    for start in ([*PROGRAM, *command(lockspace, "--")], []):
+        nice = ["nice", "-n", "7", *start, sys.executable, "-c", script]
+        done = subprocess.run(nice, capture_output=True, text=True, check=True, env=clean_environment())
+        told.append(json.loads(done.stdout))
+    assert told[0] == told[1]
+    assert told[0]["priority"] == [7, 0, 0]
 
 
 def test_inherited_descriptors_reach_the_command(lockspace: Path) -> None:
@@ -420,6 +426,40 @@ def test_a_stopped_guard_is_noticed_when_it_matters(lockspace: Path, tmp_path: P
         eventually(lambda: not is_running(shell), timeout=1)
         assert one.wait(10) == 76
         assert not is_running(guard)
+
+
+# ---- a lease that is taken away
+
+
+def test_a_lease_that_somebody_else_has_ends_the_command_without_grace(lockspace: Path, tmp_path: Path) -> None:
+    """The host is in good health, yet the lease is another one by now: SIGTERM would give it time to do harm."""
+    ready, log = tmp_path / "ready", tmp_path / "log"
+    script = f"trap 'echo polite >> {log}' TERM; echo $$ > {ready}; while :; do sleep 0.05; done"
+    with running(*command(lockspace, "--", "sh", "-c", script)) as one:
+        shell = pid_in(ready)
+        with library.Lockspace.open(lockspace) as space:
+            (lease,) = space.leases()
+            shape = space.geometry
+        header = shape.encode_header(
+            0,
+            lease.area,
+            directory_token=lease.last_token + (1 << 32),
+            sequence=99,
+            written_at=0,
+            state=1,
+            lease=uuid.uuid4().bytes,
+            first_ballot=lease.last_token + (1 << 32),
+            created_at=0,
+            name=b"vm1",
+        )
+        with lockspace.open("r+b") as file:
+            file.seek(shape.header_block(lease.area) * shape.block_size)
+            file.write(header)
+            file.flush()
+            os.fsync(file.fileno())
+        eventually(lambda: not is_running(shell), timeout=S)
+        assert one.wait(10) == 76
+        assert not log.exists()
 
 
 # ---- storage that goes away
