@@ -117,8 +117,10 @@ def progress(shown: bool = True) -> Iterator[Progress | None]:
         from rich.console import Console
         from rich.progress import Progress as Bars
     except ImportError:
-        yield _plain_progress
-        click.echo("\r\x1b[K", nl=False, err=True)
+        try:
+            yield _plain_progress
+        finally:
+            click.echo("\r\x1b[K", nl=False, err=True)
         return
     with Bars(console=Console(stderr=True), transient=True) as bars:
         tasks: dict[str, Any] = {}
