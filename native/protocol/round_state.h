@@ -25,10 +25,11 @@ struct round_item {
     bool looks;           /* take, find: must look before it may raise */
     bool probed;          /* find: the answer is there */
     bool heals;           /* watch: the own flag must be raised again */
-    bool shown;           /* watch: no majority could be read without meeting the own flag, or damage in its place */
+    bool exposed;         /* watch: a majority may have lacked the own flag: somebody may have come in */
+    bool vanished;        /* watch: a majority certainly lacks it */
     uint8_t own_flawed;   /* this sweep: disks (bits) on which only the own block is damaged */
     bool flawed;          /* this sweep: some image was damaged */
-    bool regressed;       /* this sweep: some image showed an older own block */
+    uint8_t regressed;    /* this sweep: disks (bits) whose image showed an older own block */
     uint8_t counted;      /* this sweep: disks (bits) whose image counts */
     uint8_t returned;     /* this sweep: disks that answered without error, counting or not */
     uint8_t written;      /* this attempt: disks (bits) on which the flag is durable */

@@ -25,7 +25,8 @@ void dpx_sweep_begin(dpx_round *round, enum sweep_kind kind, uint64_t limit, uin
     for (uint32_t i = 0; i < round->count; i++) {
         struct round_item *item = &round->items[i];
         item->counted = item->returned = item->own_flawed = 0;
-        item->flawed = item->regressed = false;
+        item->flawed = false;
+        item->regressed = 0;
         if (item->in_sweep && kind != SWEEP_READ) {
             dpx_lease *lease = round->wishes[i].lease;
             item->content.sequence = ++lease->sequence;
@@ -171,7 +172,7 @@ static bool book_image(dpx_round *round, struct round_channel *channel, uint32_t
             item->counted |= bit;
         break;
     case DPX_IMAGE_REGRESSED:
-        item->regressed = true;
+        item->regressed |= bit;
         break;
     case DPX_IMAGE_OWN_FLAWED:
         item->own_flawed |= bit;

@@ -7,20 +7,34 @@
 
 /* ---- watching ---- */
 
+/* Which disks lack the own flag though it was durable there, or never got it; `behind`: those
+ * of them that merely wait for a write.  A damaged block lacks nothing: no reader counts it. */
+static uint8_t lacking(const dpx_round *round, uint32_t i, uint8_t *behind)
+{
+    const struct round_item *item = &round->items[i];
+    const dpx_lease *lease = round->wishes[i].lease;
+    *behind = 0;
+    for (uint32_t d = 0; d < round->world->geometry->disks; d++) {
+        bool suspect = round->world->in_flight[lease->header.area] >> d & 1;
+        if ((item->counted >> d & 1) && !suspect && lease->done[d] < lease->sequence)
+            *behind |= (uint8_t)(1u << d);
+    }
+    return item->regressed | *behind;
+}
+
 /* A held lease after a look: DPX_DONE, DPX_LOST, or DPX_RUNNING: the flag must be raised again. */
 static dpx_verdict watch_one(dpx_round *round, uint32_t i, uint64_t now)
 {
     struct round_item *item = &round->items[i];
     dpx_lease *lease = round->wishes[i].lease;
-    bool behind = false;
+    uint8_t all = (uint8_t)((1u << round->world->geometry->disks) - 1);
+    uint8_t behind;
+    uint8_t missing = lacking(round, i, &behind);
     dpx_view view;
     bool readable = dpx_sweep_majority(round, item->counted);
-    /* A damaged own block lets nobody in: no reader counts that disk. */
-    item->shown = dpx_sweep_majority(round, item->counted | item->own_flawed);
-    for (uint32_t d = 0; d < round->world->geometry->disks; d++) {
-        bool suspect = round->world->in_flight[lease->header.area] >> d & 1;
-        behind |= (item->counted >> d & 1) && !suspect && lease->done[d] < lease->sequence;
-    }
+    /* Without any regress what is out of reach is as it was written. */
+    item->exposed = item->regressed && dpx_sweep_majority(round, missing | (all & (uint8_t)~item->returned));
+    item->vanished = item->regressed && dpx_sweep_majority(round, missing);
     if (item->regressed || item->own_flawed || (readable && behind))
         item->heals = true;
     if (!readable)
@@ -74,14 +88,14 @@ void dpx_after_heal(dpx_round *round, enum sweep_state state, uint64_t now)
         dpx_view view;
         if (!item->in_sweep)
             continue;
-        if (state != SWEEP_GOOD) { /* lost only if no majority shows the flag */
-            wish->outcome = item->shown ? DPX_STORAGE : DPX_LOST;
+        if (state != SWEEP_GOOD) { /* lost only if the flag is certainly gone from a majority */
+            wish->outcome = item->vanished ? DPX_LOST : DPX_STORAGE;
             continue;
         }
         dpx_round_scan(round, i, (dpx_attempt){.ballot = wish->lease->hold, .mode = wish->lease->mode}, now, &view);
         /* A flag that came while ours was gone may be a holder's. */
-        bool clear = item->shown || (view.higher.hold == 0 && view.lower.hold == 0);
-        if (clear && dpx_judge_kept(&view, wish->lease, !item->shown)) {
+        bool clear = !item->exposed || (view.higher.hold == 0 && view.lower.hold == 0);
+        if (clear && dpx_judge_kept(&view, wish->lease, item->exposed)) {
             wish->outcome = DPX_DONE;
             wish->healed = true;
         } else {
