@@ -65,6 +65,8 @@ static void check_slot_write(world *w, const flight *f, enum unit unit, const dp
             t->claim_life[place->slot] = f->life;
         } else if (record.state == DPX_SLOT_ACTIVE) {
             check_drained(w, f, place->slot);
+        } else if (record.who.generation != t->slot_generation[place->slot]) {
+            check_reclaimed(w, &w->hosts[f->host], &record); /* others may claim it from here on */
         }
         return;
     }
@@ -116,8 +118,12 @@ static void check_own_write(world *w, const flight *f, enum unit unit, const dpx
                 MANY(block.sequence), MANY(own->issued[f->disk]), place->area);
     own->issued[f->disk] = block.sequence;
     own->uuid = uuid_index(w, &block.lease, UINT8_MAX);
-    if (block.last_exclusive > own->last_exclusive)
+    if (block.last_exclusive > own->last_exclusive) {
         own->last_exclusive = block.last_exclusive;
+        /* Not an attempt: a damaged block rewritten, which may have said that much. */
+        if (block.hold == 0 && own->uuid != NONE16 && block.last_exclusive > t->leases[own->uuid].crashed)
+            t->leases[own->uuid].crashed = block.last_exclusive;
+    }
     if (block.sequence < own->sequence)
         return; /* issued late: a newer one is on its way to other disks */
     if (block.ballot < own->ballot && !w->plan.replays)

@@ -130,7 +130,8 @@ static bool crashed_above(const world *w, uint32_t area, const lease_truth *leas
         const own_truth *own = &t->own[area][slot];
         if (own->life == 0 || own->last_exclusive <= token)
             continue;
-        if (t->lives[own->life - 1].ended || w->now >= life_acts_until(w, (uint16_t)(own->life - 1)))
+        uint16_t owner = (uint16_t)(own->life - 1);
+        if (t->lives[owner].ended || w->now >= life_acts_until(w, owner) || life_excused(w, owner))
             return true;
     }
     return false;
@@ -227,8 +228,7 @@ void check_lost(world *w, host *h, uint8_t name)
         if (own->life != h->life || own->name != name)
             continue;
         uint32_t area = h->leases[name].header.area;
-        bool blurred = w->plan.replays || life_excused(w, h->life) || t->lives[h->life].paused ||
-                       crashed_above(w, area, &t->leases[own->uuid], own->token);
+        bool blurred = w->plan.replays || life_excused(w, h->life) || t->lives[h->life].paused;
         for (uint32_t d = 0; d < w->geometry->disks; d++)
             blurred |= t->rolled[d];
         for (uint32_t j = 0; j < t->hold_count; j++)

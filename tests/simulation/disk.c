@@ -293,23 +293,29 @@ static void landed(world *w, flight *f)
     check_landed(w, f);
 }
 
-static void write_sectors(world *w, flight *f, uint32_t upto)
+/* Blocks larger than a sector are not written at once; what they hold lies mostly in their
+ * first sector, so the pieces are smaller than that. */
+enum { PIECE = 64 };
+
+static void write_pieces(world *w, flight *f, uint32_t upto)
 {
     uint32_t checksum;
     memcpy(&checksum, f->data + offsetof(dpx_disk_common, crc32c), sizeof checksum);
     if (checksum != f->checksum)
         violate(w, VIOLATION_BUFFER, "h%u changed the memory of a write to block %u in flight", f->host,
                 f->block);
-    memcpy(disk_block(w, f->disk, f->block) + f->done * 512, f->data + f->done * 512,
-           (size_t)(upto - f->done) * 512);
+    memcpy(disk_block(w, f->disk, f->block) + f->done * PIECE, f->data + f->done * PIECE,
+           (size_t)(upto - f->done) * PIECE);
     f->done = upto;
-    if (upto == f->count * w->geometry->block_size / 512)
+    if (upto == f->count * w->geometry->block_size / PIECE)
         landed(w, f);
+    else if (dpx_place_of(w->geometry, f->block).kind == DPX_KIND_HEADER)
+        check_headers(w);
 }
 
 static uint32_t units_of(const world *w, const flight *f)
 {
-    return f->write ? f->count * w->geometry->block_size / 512 : f->count;
+    return f->write ? f->count * w->geometry->block_size / PIECE : f->count;
 }
 
 static void transfer(world *w, flight *f, uint32_t upto)
@@ -317,7 +323,7 @@ static void transfer(world *w, flight *f, uint32_t upto)
     if (f->landed || !f->lands || upto <= f->done)
         return;
     if (f->write)
-        write_sectors(w, f, upto);
+        write_pieces(w, f, upto);
     else
         read_blocks(w, f, upto);
 }
@@ -357,7 +363,8 @@ static void flight_event_due(world *w, const event *e)
     uint32_t all = units_of(w, f);
     if (e->kind == EVENT_LAND) {
         uint32_t rest = all - f->done;
-        transfer(w, f, rest > 1 ? f->done + 1 + rng_below(&w->chance, rest) : all);
+        bool whole = f->write && w->geometry->block_size == 512;
+        transfer(w, f, whole ? all : f->done + 1 + rng_below(&w->chance, rest));
         return;
     }
     transfer(w, f, all);

@@ -117,10 +117,8 @@ static void settle_reclaim(world *w, host *h)
     if (verdict != DPX_RUNNING && !h->reclaim_judged) {
         h->reclaim_judged = true;
         TRACE(w, "h%u reclaims a slot: %s", h->index, dpx_verdict_text(verdict));
-        if (verdict == DPX_DONE) {
+        if (verdict == DPX_DONE)
             outcome_note(w, OUT_RECLAIMED);
-            check_reclaimed(w, h, dpx_claim_record(h->reclaim));
-        }
     }
     if (h->reclaim_judged && dpx_claim_quiet(h->reclaim))
         h->reclaiming = false;

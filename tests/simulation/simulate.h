@@ -177,7 +177,7 @@ typedef struct flight {
     uint64_t issued_local; /* by the clock of its host */
     uint64_t return_at;
     uint32_t block, count;
-    uint32_t done;      /* blocks (reads) or sectors (writes) transferred so far */
+    uint32_t done;      /* blocks (reads) or pieces (writes) transferred so far */
     uint32_t stamp;     /* events about an earlier schedule carry an older one */
     uint32_t checksum;  /* of a write, as issued */
     uint32_t order;     /* of issue */

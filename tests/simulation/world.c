@@ -10,8 +10,9 @@
  * and everybody must be served within a bound.
  *
  * Device characteristics.  A block of 512 bytes is written and read whole.  A block of 4096
- * bytes is eight such sectors, written in order: a reader may meet the first ones new and
- * the last ones old.  A read of several blocks (a slot table, a lease area) may be made in
+ * bytes is written in pieces, in order: a reader may meet the first ones new and the last
+ * ones old (pieces of 64 bytes: all but a few fields of a block lie in its first sector).  A
+ * read of several blocks (a slot table, a lease area) may be made in
  * pieces, from either end, with writes of others landing in between.  Extents that are in
  * flight together land in any order.  An I/O takes effect at some moment between its issue
  * and its return; what was returned without error is durable at once (O_DIRECT | O_DSYNC)
