@@ -149,6 +149,8 @@ class EmbeddedDriver:
         if os.getpid() != self._pid:
             return
         with self._lock:
+            for manager in list(self._managers):
+                manager.mute()
             try:
                 if self._host.alive and not self._host.leases():
                     self._host.leave(timeout=2.0)

@@ -233,6 +233,11 @@ class EmbeddedManager:
 
     # ---- inside
 
+    def mute(self) -> None:
+        """The process ends: nobody is there any more to be told of a loss."""
+        if self._teller is not None:
+            self._teller.muted = True
+
     def _check_open(self) -> None:
         if self._closed:
             raise ClosedError(f"the manager of VM {self._name!r}")
@@ -330,6 +335,7 @@ class _Teller:
         self._queue: deque[str] = deque()
         self._running = False
         self._lock = threading.Lock()
+        self.muted = False
 
     def watch(self, lease: Lease, resource: str) -> None:
         """Tell when ``lease`` is lost."""
@@ -337,6 +343,8 @@ class _Teller:
 
     def _tell(self, resource: str) -> None:
         with self._lock:
+            if self.muted:
+                return
             self._queue.append(resource)
             if self._running:
                 return

@@ -536,7 +536,7 @@ MANAGER = """
 import sys, time, uuid
 import diskpaxos
 driver = diskpaxos.load(features={"state"}, config={"lockspace": sys.argv[1], "host_name": "other"})
-vm = driver.manager(uuid.uuid4(), "guest")
+vm = driver.manager(uuid.uuid4(), "guest", on_lost=lambda *what: print("lost", what, file=sys.stderr))
 vm.add("/img/1")
 vm.acquire()
 if "release" in sys.argv:
@@ -549,7 +549,10 @@ if "stay" in sys.argv:
 
 def manager_process(lockspace: Path, *words: str) -> subprocess.Popen[str]:
     process = subprocess.Popen(
-        [sys.executable, "-c", MANAGER, str(lockspace), *words], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", MANAGER, str(lockspace), *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
@@ -582,8 +585,8 @@ def test_a_manager_that_exits_in_good_order_leaves(host: Hosts, lockspace: Path)
 def test_a_manager_that_exits_holding_keeps_its_leases_for_t_dead(host: Hosts, lockspace: Path) -> None:
     """Its guests may still be running: nobody may take them at once."""
     process = manager_process(lockspace)
-    assert process.wait(10) == 0
-    process.communicate()
+    assert process.communicate(timeout=10) == ("", "")
+    assert process.returncode == 0
     with pytest.raises(HeldError):
         vm(host("a"), "/img/1").acquire()
 
