@@ -1,0 +1,204 @@
+/* One host watches another: heartbeats, silence, the death notice.  Protocol, sections 4 to 6.
+ *
+ * Time is counted in ticks; all bounds are closed, so whole ticks lose nothing.  Every I/O
+ * may take arbitrarily long: what a read shows is what stands there at some moment between
+ * its issue and its completion.
+ *
+ *   without -DFREEZE  clocks run: whoever is buried has no holder any more
+ *   with -DFREEZE     the watched host may be stopped at any step together with its clock,
+ *                     once, for any time.  No timeout can see that; what must hold is that a
+ *                     heartbeat which the other did not see does not complete beside a burial
+ *   -DSTALE           the watcher's reads may show old content of the whole disk
+ */
+#define S 2          /* the lifetime */
+#define STOPPED 3    /* S + K + W: by then all holders are */
+#define T_DEAD 4     /* … times 1.11 and something: more than that */
+#define CAP 5
+#ifndef BEATS
+#define BEATS 3
+#endif
+
+/* on disk */
+byte beat;           /* the watched host's counter */
+bool notice, announced;
+
+/* the watched host */
+bool holding = true;
+bool over, ended, frozen, was_frozen;
+byte life = 0;       /* ticks since the issue of the last heartbeat that completed */
+byte issue = 0;      /* … of the one under way */
+byte completed;      /* counter of the last heartbeat that completed */
+
+/* the watcher */
+byte still;          /* ticks since the first read that showed `known` completed */
+byte known;
+byte asked;          /* what `still` was at the issue of the present read */
+bool buried;
+byte base;           /* the counter that was buried */
+byte old_beat;       /* a stale path shows this … */
+bool old_is_ours;    /* … and it was current after our own last write */
+
+#define sees_the_other (!buried || completed <= base)
+#define awake (!frozen && !ended)
+
+proctype watched()
+{
+    byte counter;
+    bool told, announcement;
+    do
+    :: atomic { awake && life < S && counter < BEATS -> counter++; issue = 0 }
+#ifdef NO_S7 /* everybody's records and the notices first, then the own record */
+        atomic { awake -> announcement = announced }
+        atomic { awake -> told = announcement && notice }
+        beat = counter;
+#else
+        beat = counter;                                     /* heart.c:build_record; it lands some time */
+        atomic { awake -> announcement = announced }        /* … then the records */
+        atomic { awake -> told = announcement && notice }   /* … then the notices that these announce */
+#endif
+        atomic { awake -> /* heart.c:heed_entry, prove */
+            if
+            :: told || life >= S -> ended = true; goto end
+            :: else -> life = issue; completed = counter; assert(sees_the_other)
+            fi;
+            told = false; announcement = false
+        }
+    :: atomic { awake && (life >= S || counter == BEATS) -> goto end }
+    od;
+end:
+    skip
+}
+
+/* The keeper and the watchdog: holders stop once the lifetime is over, by S + K + W. */
+proctype keeper()
+{
+    atomic { !frozen && (life >= S || ended) -> holding = false }
+}
+
+proctype freezer()
+{
+#ifdef FREEZE
+    atomic { frozen = true; was_frozen = true }
+    frozen = false
+#else
+    skip
+#endif
+}
+
+proctype clock()
+{
+end:
+    do
+    :: d_step { !(holding && !frozen && life >= STOPPED) ->
+        if
+        :: !frozen && life < CAP -> life++
+        :: else
+        fi;
+        if
+        :: !frozen && issue < CAP -> issue++
+        :: else
+        fi;
+        if
+        :: still < CAP -> still++
+        :: else
+        fi }
+    od
+}
+
+/* One chain: own record, then the other's.  shown: what the read says; fit: it may be counted. */
+inline look(shown, fit)
+{
+    d_step { old_is_ours = false; asked = still } /* the own write lands; the read is issued */
+    if
+    :: atomic { shown = beat; fit = true }
+#ifdef STALE
+    :: atomic { true -> shown = old_beat;
+#ifdef NO_S8
+        fit = true
+#else
+        fit = old_is_ours
+#endif
+        }
+#endif
+    fi
+}
+
+proctype watcher()
+{
+    byte shown;
+    bool fit;
+watch:
+    do
+    :: look(shown, fit);
+        atomic { /* the read completes: peers.c:dpx_peers_observe, dpx_peers_silent */
+            if
+            :: !fit
+            :: fit && shown > known -> known = shown;
+#ifdef NO_D2 /* from the issue of the first read to the completion of the last */
+                still = still - asked
+#else
+                still = 0
+#endif
+            :: else ->
+#ifdef NO_D2
+                asked = still;
+#endif
+                if
+                :: asked >= T_DEAD -> shown = 0; fit = false; asked = 0; break
+                :: else
+                fi
+            fi;
+            shown = 0; fit = false; asked = 0
+        }
+    od;
+#ifndef NO_D3 /* heart_notices.c:dpx_heart_sentence, dpx_heart_execute */
+#ifdef ANNOUNCED_FIRST
+    announced = true;
+#else
+    notice = true;
+    announced = true;
+#endif
+#ifndef NO_REREAD
+    do
+    :: look(shown, fit);
+        if
+        :: atomic { fit -> break }
+        :: else
+        fi
+    od;
+    if
+    :: atomic { shown != known -> /* it lives: a new silence must come first */
+        known = (shown > known -> shown : known); shown = 0; fit = false; still = 0; asked = 0;
+        notice = false; announced = false; goto watch }
+    :: else
+    fi;
+#endif
+#endif
+    atomic {
+        base = known; buried = true;
+        assert(sees_the_other);
+        assert(was_frozen || !holding);
+        shown = 0; fit = false; asked = 0
+    }
+#ifdef ANNOUNCED_FIRST
+    notice = true
+#endif
+}
+
+/* A path that lags behind: what it shows was current once. */
+proctype path()
+{
+#ifdef STALE
+end:
+    do
+    :: atomic { old_beat != beat || !old_is_ours -> old_beat = beat; old_is_ours = true }
+    od
+#else
+    skip
+#endif
+}
+
+init
+{
+    atomic { run watched(); run keeper(); run freezer(); run clock(); run watcher(); run path() }
+}

@@ -1,0 +1,221 @@
+"""Checks every model with Spin: what must be safe, and what must fail without one of its rules.
+
+    python3 tests/model/run.py              # all rows
+    python3 tests/model/run.py --fast       # about two minutes on two cores: for CI
+    python3 tests/model/run.py -k claim     # rows whose model or switches contain "claim"
+    python3 tests/model/run.py --trace rounds -DNO_L4 -DTRIES=2
+
+A row passes only if its search was complete and found what the row expects.
+"""
+
+from __future__ import annotations
+
+import argparse
+import concurrent.futures
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+HERE = Path(__file__).parent
+DEPTH = 100_000
+MEMORY_MIB = 4096
+SECONDS = 600  # a check that needs longer is stuck on an overloaded machine
+
+
+@dataclass(frozen=True)
+class Row:
+    """One check: a model under switches, and what must come of it."""
+
+    model: str
+    switches: str
+    rule: str = ""  # what is left out; empty: the model must be safe
+    fast: bool = True
+
+    @property
+    def name(self) -> str:
+        return f"{self.model}[{self.switches}]" if self.switches else self.model
+
+
+ROWS = [
+    Row("rounds", "TRIES=1"),
+    Row("rounds", "TRIES=2", fast=False),
+    Row("rounds", "TRIES=2 NO_SHARED NO_RESUME"),
+    Row("rounds", "TRIES=2 LOCALS NO_RESUME", fast=False),
+    Row("rounds", "TRIES=1 HEIRS=1 NO_SHARED NO_RESUME"),
+    Row("rounds", "TRIES=1 HEIRS=1 NO_SHARED LEAVE", fast=False),
+    Row("rounds", "TRIES=2 HEIRS=1 NO_SHARED NO_L1", "L1"),
+    Row("rounds", "TRIES=2 NO_L3", "L3"),
+    Row("rounds", "TRIES=2 NO_L3_HIDES", "L3, a void that hides an earlier taking"),
+    Row("rounds", "TRIES=2 NO_L4", "L4"),
+    Row("rounds", "TRIES=2 LOCALS NO_RESUME NO_L5", "L5"),
+    Row("rounds", "TRIES=2 NO_L6", "L6"),
+    Row("rounds", "TRIES=2 NO_L7", "L7"),
+    Row("rounds", "TRIES=1 NO_S9", "S9"),
+    Row("rounds", "TRIES=1 HEIRS=1 NO_SHARED NO_RESUME NO_S10", "S10"),
+    Row("rounds", "TRIES=1 HEIRS=1 NO_SHARED NO_D4", "D4"),
+    Row("rounds", "TRIES=2 NO_GIVE_WAY", "step 2: give way to a higher flag"),
+    Row("rounds", "TRIES=2 NO_HIGHER", "step 4: raise again above every ballot"),
+    Row("rounds", "TRIES=2 READ_FIRST", "write before read"),
+    Row("rounds", "TRIES=2 BLIND_TO_SHARED", "a shared flag is in the way of an exclusive attempt"),
+    Row("claim", "OBSERVER"),
+    Row("claim", "RECLAIM"),
+    Row("claim", "RECLAIM OBSERVER", fast=False),
+    Row("claim", "DISKS=3"),
+    Row("claim", "NO_S1", "S1"),
+    Row("claim", "RECLAIM CLAIMERS=3 NO_S2", "S2", fast=False),
+    Row("claim", "NO_S3", "S3"),
+    Row("claim", "DISKS=3 NO_S4", "S4"),
+    Row("claim", "NO_S5", "S5"),
+    Row("claim", "DISKS=3 NO_S5", "S5, 3 disks"),
+    Row("claim", "RECLAIM NO_S6", "S6"),
+    Row("claim", "OBSERVER NO_D1", "D1"),
+    Row("claim", "DISKS=3 NO_F3", "F3, slot records"),
+    Row("claim", "NO_WAIT", "wait 1.5 T_claim before the claim is read back"),
+    Row("death", ""),
+    Row("death", "FREEZE"),
+    Row("death", "STALE"),
+    Row("death", "STALE FREEZE", fast=False),
+    Row("death", "FREEZE NO_S7", "S7"),
+    Row("death", "STALE NO_S8", "S8"),
+    Row("death", "NO_D2", "D2"),
+    Row("death", "FREEZE NO_D3", "D3"),
+    Row("death", "FREEZE NO_REREAD", "D3, the read after the notice"),
+    Row("death", "FREEZE ANNOUNCED_FIRST", "D3, the notice before the record that announces it"),
+    Row("disks3", ""),
+    Row("disks3", "TRIES=2", fast=False),
+    Row("disks3", "LOST", fast=False),
+    Row("disks3", "OLD"),
+    Row("disks3", "DAMAGE", fast=False),
+    Row("disks3", "DAMAGE NO_F1", "F1"),
+    Row("disks3", "OLD NO_F2", "F2"),
+    Row("disks3", "NO_F3", "F3"),
+    Row("disks3", "TRIES=2 NO_L9", "L9"),
+    Row("disks3", "UNPAIRED", "each disk's read after its write"),
+    Row("disks3", "MINORITY", "a majority"),
+    Row("disks3", "REGRESS", "assumption 2: a completed write stays"),
+]
+
+
+@dataclass(frozen=True)
+class Result:
+    row: Row
+    ok: bool
+    outcome: str
+    states: int = 0
+    depth: int = 0
+    seconds: float = 0.0
+
+
+def missing_tools() -> list[str]:
+    return [tool for tool in ("spin", "gcc") if shutil.which(tool) is None]
+
+
+def build(row: Row, folder: Path) -> None:
+    """Generates and compiles the verifier; raises CalledProcessError with its messages."""
+    source = folder / f"{row.model}.pml"
+    shutil.copy(HERE / source.name, source)
+    defines = [f"-D{switch}" for switch in row.switches.split()]
+    run = subprocess.run(["spin", "-a", *defines, source.name], cwd=folder, capture_output=True, text=True)
+    if run.returncode != 0 or "Error" in run.stdout:
+        raise subprocess.CalledProcessError(run.returncode or 1, "spin -a", run.stdout, run.stderr)
+    flags = ["-O1", "-w", "-DSAFETY", f"-DMEMLIM={MEMORY_MIB}"]
+    subprocess.run(["gcc", *flags, "-o", "pan", "pan.c"], cwd=folder, check=True, capture_output=True, text=True)
+
+
+def number(pattern: str, text: str) -> int:
+    found = re.search(pattern, text, re.MULTILINE)
+    return int(float(found.group(1))) if found else -1
+
+
+def judge(row: Row, output: str) -> tuple[bool, str]:
+    """Whether Spin's report is what the row expects, and in a word what it says."""
+    for sign in ("max search depth too small", "reached -DMEMLIM", "out of memory", "hash array"):
+        if sign in output:
+            return False, f"incomplete: {sign}"
+    errors = number(r"errors: (\d+)", output)
+    violated = re.search(r"assertion violated (.*) \(at depth", output)
+    if errors < 0:
+        return False, "no report"
+    if row.rule:
+        return violated is not None, "counterexample" if violated else "no counterexample"
+    if errors > 0:
+        return False, f"violated: {violated.group(1)}" if violated else "error"
+    if "Search not completed" in output:
+        return False, "incomplete"
+    return True, "safe"
+
+
+def check(row: Row) -> Result:
+    with tempfile.TemporaryDirectory(prefix="model-") as name:
+        folder = Path(name)
+        try:
+            build(row, folder)
+            began = time.monotonic()
+            # -E: a process that waits for ever is no fault here; assertions are what is checked.
+            run = subprocess.run(
+                ["./pan", "-E", f"-m{DEPTH}", "-w24"], cwd=folder, capture_output=True, text=True, timeout=SECONDS
+            )
+        except subprocess.CalledProcessError as error:
+            return Result(row, False, f"does not build: {(error.stdout or '') + (error.stderr or '')}"[:2000])
+        except subprocess.TimeoutExpired:
+            return Result(row, False, f"incomplete after {SECONDS} s", seconds=SECONDS)
+        seconds = time.monotonic() - began
+    ok, outcome = judge(row, run.stdout + run.stderr)
+    states = number(r"^\s*([0-9.e+]+) states, stored", run.stdout)
+    return Result(row, ok, outcome, states, number(r"depth reached (\d+)", run.stdout), seconds)
+
+
+def trace(model: str, switches: list[str]) -> int:
+    """Prints the counterexample of one model, if there is one."""
+    row = Row(model, " ".join(switch.removeprefix("-D") for switch in switches))
+    with tempfile.TemporaryDirectory(prefix="model-") as name:
+        folder = Path(name)
+        build(row, folder)
+        subprocess.run(["./pan", "-E", f"-m{DEPTH}", "-w24"], cwd=folder, check=False, stdout=subprocess.DEVNULL)
+        if not (folder / f"{model}.pml.trail").exists():
+            print(f"{row.name}: no counterexample")
+            return 0
+        defines = [f"-D{switch}" for switch in row.switches.split()]
+        subprocess.run(["spin", "-t", "-p", "-g", "-l", *defines, f"{model}.pml"], cwd=folder, check=False)
+    return 1
+
+
+def report(result: Result) -> str:
+    mark = "ok  " if result.ok else "FAIL"
+    rule = f"without {result.row.rule}: " if result.row.rule else ""
+    figures = f"{result.states:>10,} states  depth {result.depth:>4}  {result.seconds:6.1f} s"
+    return f"{mark} {figures}  {result.row.name}: {rule}{result.outcome}"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--fast", action="store_true", help="only the rows that CI has time for")
+    parser.add_argument("-k", metavar="WORD", default="", help="only rows whose name contains this")
+    parser.add_argument("-j", metavar="N", type=int, default=1, help="checks at a time, up to 4 GiB each (default: 1)")
+    parser.add_argument("--trace", metavar="MODEL", help="print the counterexample of this model under -D switches")
+    options, switches = parser.parse_known_args()
+    if missing_tools():
+        print(f"needs {' and '.join(missing_tools())} (Debian packages of these names)", file=sys.stderr)
+        return 2
+    if options.trace:
+        return trace(options.trace, switches)
+    if switches:
+        parser.error(f"what is {' '.join(switches)}?")
+    rows = [row for row in ROWS if options.k in row.name and (row.fast or not options.fast)]
+    failed = 0
+    began = time.monotonic()
+    with concurrent.futures.ThreadPoolExecutor(options.j) as pool:
+        for result in pool.map(check, rows):
+            print(report(result), flush=True)
+            failed += not result.ok
+    print(f"{len(rows)} checks, {failed} failed, {time.monotonic() - began:.0f} s")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
