@@ -94,6 +94,10 @@ cdef class Host:
             self.host = NULL
             self.raise_pending()
             raise core_error(status, &failure)
+        if self.pending is not None:  # joined at the very moment: nobody would know of it
+            with nogil:
+                dpx_host_leave(self.host, 0, &failure)
+            self.raise_pending()
 
     def __dealloc__(self):
         # No call is under way: each holds a reference.  In a forked child the threads are not there.
@@ -351,7 +355,8 @@ cdef class Host:
             return [
                 PeerInfo(
                     found[i].record.who.slot, found[i].record.who.generation, found[i].record.counter,
-                    bool(found[i].self_), bool(found[i].damaged), bool(found[i].dead), found[i].drain, bool(found[i].moved),
+                    bool(found[i].self_), bool(found[i].damaged), bool(found[i].dead), found[i].drain,
+                    bool(found[i].moved),
                     found[i].silent_for, found[i].until_silent,
                 )
                 for i in range(min(count, capacity))
