@@ -7,6 +7,7 @@ block, and may be out of date when it returns.
 
 from __future__ import annotations
 
+import errno
 import time
 import uuid
 from collections.abc import Iterator
@@ -25,7 +26,7 @@ from diskpaxos.errors import (
     NoFreeSlotError,
     NoMajorityError,
 )
-from diskpaxos.failure import error_from, translated
+from diskpaxos.failure import translated
 from diskpaxos.layout import Kind, LeaseState, SlotState
 from diskpaxos.rawdisk import CHUNK, aligned_view
 from diskpaxos.views import Drain, Holder, HostInfo, LeaseInfo, Liveness
@@ -38,6 +39,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 #: Flaw of a block whose disk did not answer; the others index into ``_core.FLAWS``.
 UNREAD = 255
 READ_TIMEOUT = 10_000_000_000
+_PASSED_OVER = 30_000_000_000
 
 
 @cache
@@ -85,7 +87,10 @@ class Blocks:
 
 
 def read_blocks(space: Lockspace, first: int, count: int) -> Blocks:
-    """Read and merge ``count`` blocks from ``first`` on.
+    """Read and merge ``count`` blocks from ``first`` on, of the disks that count.
+
+    A disk that does not answer in time is passed over for a while, so that it delays a view once and
+    not at every read.
 
     :raises NoMajorityError: too few disks answer
     """
@@ -94,18 +99,22 @@ def read_blocks(space: Lockspace, first: int, count: int) -> Blocks:
     flaws = np.full((geometry.disks, count), UNREAD, np.uint8)
     copies: list[Array | None] = [None] * geometry.disks
     trouble: _core.CoreError | None = None
+    online = {state.disk for state in core.disks() if state.online}
     for disk in range(geometry.disks):
+        if disk not in online or space._avoid.get(disk, 0) > _core.now():
+            continue
         view = aligned_view(count * size)
         try:
             core.read(disk, first, view, READ_TIMEOUT)
         except _core.CoreError as failure:
             trouble = failure
+            if failure.errno == errno.ETIMEDOUT and geometry.disks > 1:
+                space._avoid[disk] = _core.now() + _PASSED_OVER
             continue
         flaws[disk] = np.frombuffer(geometry.check(view, disk, first), np.uint8)
         copies[disk] = np.frombuffer(view, np.uint8).reshape(count, size)
-    if trouble is not None and sum(copy is not None for copy in copies) <= geometry.disks // 2:
-        error = error_from(trouble, "read", paths=space.paths)
-        raise NoMajorityError(getattr(error, "path", ""), trouble.errno) from None
+    if sum(copy is not None for copy in copies) <= geometry.disks // 2:
+        raise NoMajorityError(space.paths[0], trouble.errno if trouble else 0)
     data = _merge(copies, flaws == 0, geometry, first)
     return Blocks(first, data, (flaws == 0).sum(axis=0) > geometry.disks // 2, flaws, copies)
 

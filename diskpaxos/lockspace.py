@@ -46,6 +46,7 @@ class Lockspace:
         self._pid = os.getpid()
         self._lock = threading.RLock()
         self._hosts: weakref.WeakSet[Host] = weakref.WeakSet()
+        self._avoid: dict[int, int] = {}  # disks that did not answer: until when views pass them over
         self._closed = False
 
     @classmethod

@@ -45,9 +45,11 @@ def parse_mountinfo(text: str, device: int) -> Mount | None:
 
 
 def mount_of(path: str) -> Mount | None:
-    """The mount that ``path`` lies on; None when the system does not tell."""
+    """The mount that ``path``, or the folder it would be made in, lies on; None when the system does
+    not tell."""
     try:
-        device = Path(path).stat().st_dev
+        place = Path(path)
+        device = (place if place.exists() else place.absolute().parent).stat().st_dev
         return parse_mountinfo(_MOUNTINFO.read_text(encoding="utf-8", errors="replace"), device)
     except OSError:
         return None

@@ -297,6 +297,8 @@ def test_the_replaced_disk_stays_out_for_hosts_that_run_on(make_space: Maker, tm
         assert until(lambda: "outdated" in space.info().disks[1].trouble)
         time.sleep(1)
         assert not space.info().disks[1].online
+        assert not space.leases()[0].damage
+        assert {finding.kind for finding in space.check()} <= {"disk-offline", "old-superblock"}
         Path(two).write_bytes((tmp_path / "new").read_bytes())
         assert until(lambda: space.info().disks[1].online), "the rebuilt one is welcome"
         lease.check()

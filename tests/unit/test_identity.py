@@ -85,8 +85,9 @@ def test_nfs_warnings(
 def test_mounts_of_real_paths(tmp_path: Path) -> None:
     mount = mounts.mount_of(str(tmp_path))
     assert mount is None or (mount.kind and mount.point)
-    assert mounts.mount_of(str(tmp_path / "missing")) is None
-    assert mounts.mount_warnings(str(tmp_path / "missing")) == []
+    assert mounts.mount_of(str(tmp_path / "yet to be made")) == mount
+    assert mounts.mount_of(str(tmp_path / "missing" / "folder")) is None
+    assert mounts.mount_warnings(str(tmp_path / "missing" / "folder")) == []
     assert mounts.parse_mountinfo(MOUNTINFO, os.makedev(1, 1)) is None
 
 
