@@ -6,6 +6,8 @@
 #include <string.h>
 
 #define CONTEST_PAUSE (UINT64_C(10) * DPX_MS)
+#define RETRY_PAUSE (UINT64_C(5) * DPX_MS)
+#define RETRIES 3u
 
 struct taking {
     dpx_host *host;
@@ -13,6 +15,7 @@ struct taking {
     dpx_ask *asks;
     uint32_t count;
     bool create;
+    uint32_t retries;   /* after the storage failed us */
     bool once;          /* tries once; its deadline is one of the storage, anew for every step */
     uint64_t deadline;
     dpx_entry **entries;
@@ -282,6 +285,15 @@ static dpx_status pause_a_while(struct taking *taking, uint64_t duration)
     return host->over ? dpx_fail_finished(host, taking->failure) : DPX_OK;
 }
 
+/* A flag that stands on a bare majority falls with any one of its disks.  While a majority
+ * is well, that is no answer to give. */
+static dpx_status storage_failed(struct taking *taking, const dpx_cause *cause)
+{
+    if (!dpx_majority_well(taking->host) || taking->retries++ >= RETRIES)
+        return dpx_fail_verdict(taking->host, taking->failure, DPX_STORAGE, cause);
+    return pause_a_while(taking, RETRY_PAUSE);
+}
+
 static bool time_left(const struct taking *taking)
 {
     return !taking->once && dpx_now() < taking->deadline;
@@ -304,7 +316,7 @@ static dpx_status settle_change(struct taking *taking, uint32_t item, dpx_verdic
     case DPX_STORAGE:
         if (cause->error == -EBUSY) /* another name of ours still moves in that area */
             return pause_a_while(taking, CONTEST_PAUSE);
-        break;
+        return storage_failed(taking, cause);
     case DPX_UNDRAINED:
         if (time_left(taking))
             return pause_a_while(taking, host->geometry.outage_tolerance / 16);
@@ -392,7 +404,7 @@ static dpx_status mend(struct taking *taking, dpx_verdict verdict, const dpx_cau
         break;
     case DPX_STORAGE:
         if (cause->error != -EBUSY)
-            break;
+            return storage_failed(taking, cause);
         for (uint32_t i = 0; i < taking->count; i++) /* somewhere, another name of ours has the area */
             if (taking->entries[i]->lease.hold == 0)
                 dpx_lease_unlocate(&taking->entries[i]->lease);

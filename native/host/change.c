@@ -5,12 +5,14 @@
 #include <string.h>
 
 #define CONTEST_PAUSE (UINT64_C(10) * DPX_MS)
+#define RETRIES 3u
 
 struct work {
     dpx_host *host;
     dpx_caller *caller;
     dpx_entry *entry;
     bool once;
+    uint32_t retries; /* after the storage failed us */
     uint64_t deadline;
     dpx_failure *failure;
 };
@@ -72,6 +74,8 @@ static bool try_again(struct work *work, dpx_verdict verdict, const dpx_cause *c
 {
     dpx_host *host = work->host;
     bool contest = verdict == DPX_STORAGE && cause->error == -EBUSY;
+    if (verdict == DPX_STORAGE && !contest) /* no answer to give while a majority is well */
+        contest = dpx_majority_well(host) && work->retries++ < RETRIES;
     if (verdict != DPX_UNDRAINED && !contest)
         return false;
     uint64_t until = dpx_now() + (contest ? CONTEST_PAUSE : host->geometry.outage_tolerance / 16);

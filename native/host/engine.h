@@ -265,7 +265,8 @@ int dpx_host_thread(pthread_t *thread, void *(*main)(void *), void *argument, vo
 
 /* join.c */
 void dpx_host_free(dpx_host *host);
-void dpx_tell_disk(dpx_host *host, uint32_t disk, bool up, int error); /* steward.c; so is the next */
+void dpx_tell_disk(dpx_host *host, uint32_t disk, bool up, int error); /* steward.c; so are the next two */
+bool dpx_majority_well(const dpx_host *host); /* of several disks: present, and not hanging */
 bool dpx_stalled(const dpx_host *host, uint32_t disk, uint64_t now);
 
 /* tasks.c: memory and stepping of machines */

@@ -19,6 +19,14 @@ bool dpx_stalled(const dpx_host *host, uint32_t index, uint64_t now)
     return oldest != 0 && now > oldest + dpx_io_limit(&host->geometry);
 }
 
+bool dpx_majority_well(const dpx_host *host)
+{
+    uint32_t well = 0;
+    for (uint32_t d = 0; d < host->geometry.disks; d++)
+        well += dpx_space_disk_of(host->space, d) != NULL && !host->stalled[d];
+    return host->geometry.disks > 1 && well >= dpx_majority(&host->geometry);
+}
+
 void dpx_tell_disk(dpx_host *host, uint32_t disk, bool up, int error)
 {
     dpx_event event = {.kind = up ? DPX_EVENT_DISK_UP : DPX_EVENT_DISK_DOWN, .disk = disk, .error = error};
