@@ -86,6 +86,28 @@ ROWS = [
     Row("death", "FREEZE NO_D3", "D3"),
     Row("death", "FREEZE NO_REREAD", "D3, the read after the notice"),
     Row("death", "FREEZE ANNOUNCED_FIRST", "D3, the notice before the record that announces it"),
+    Row("directory", "FAIL"),
+    Row("directory", "SETTLES", fast=False),
+    Row("directory", "FAIL NO_L2", "L2"),
+    Row("directory", "FAIL L8_AREA", "L8, the area held"),
+    Row("directory", "FAIL L8_ANNOUNCE", "L8, the change announced"),
+    Row("directory", "SETTLES L8_DURABLE", "L8, durable before the flags fall"),
+    Row("directory", "FAIL NO_OPEN", "section 4a: an open change is resolved first"),
+    Row("directory", "FAIL NO_STALE", "L8, a header older than the blocks of its area is damaged"),
+    Row("directory", "SETTLES NO_DRAIN", "section 4a: the dead changer is drained first", fast=False),
+    Row(
+        "directory", "FAIL SETTLES IMMORTAL", "a last copy that lands or fails in time: a known gap, see docs/model.md"
+    ),
+    Row("succession", ""),
+    Row("succession", "LATE"),
+    Row("succession", "FILE_LOST"),
+    Row("succession", "NO_S11", "S11, the entry before the flag and the reply"),
+    Row("succession", "NO_S11_RELEASE", "S11, the mark before the release"),
+    Row("succession", "LATE NO_S12", "S12, a resume and not a new taking"),
+    Row("succession", "NO_S12_IGNORES", "S12, predecessors' flags ignored"),
+    Row("succession", "NO_S13", "S13"),
+    Row("succession", "NO_S14", "S14"),
+    Row("succession", "FILE_LOST NO_S15", "S15"),
     Row("disks3", ""),
     Row("disks3", "TRIES=2", fast=False),
     Row("disks3", "LOST", fast=False),
@@ -123,7 +145,8 @@ def build(row: Row, folder: Path) -> None:
     run = subprocess.run(["spin", "-a", *defines, source.name], cwd=folder, capture_output=True, text=True)
     if run.returncode != 0 or "Error" in run.stdout:
         raise subprocess.CalledProcessError(run.returncode or 1, "spin -a", run.stdout, run.stderr)
-    flags = ["-O1", "-w", "-DSAFETY", f"-DMEMLIM={MEMORY_MIB}"]
+    # Compiling costs more than searching where few states are looked at.
+    flags = ["-O0" if row.rule else "-O1", "-w", "-DSAFETY", f"-DMEMLIM={MEMORY_MIB}"]
     subprocess.run(["gcc", *flags, "-o", "pan", "pan.c"], cwd=folder, check=True, capture_output=True, text=True)
 
 
