@@ -1,6 +1,7 @@
 /* What hosts do: take, hold, release, create, delete, watch, leave, in random order. */
 #include "checker.h"
 
+#include <errno.h>
 #include <string.h>
 
 /* ---- rounds ---- */
@@ -37,6 +38,7 @@ static task *new_task(world *w, host *h, enum task_kind kind, uint32_t count, co
     t->kind = kind;
     t->count = count;
     t->finding = false;
+    t->looked = 0;
     t->began = w->now;
     t->cancel_at = DPX_NEVER;
     for (uint32_t i = 0; i < count; i++) {
@@ -46,36 +48,10 @@ static task *new_task(world *w, host *h, enum task_kind kind, uint32_t count, co
     return t;
 }
 
-/* Two names of this host must not write in one area: who was there before forgets it. */
-static bool claim_area(host *h, uint8_t name, uint32_t area)
-{
-    for (uint8_t other = 0; other < MAX_NAMES; other++) {
-        dpx_lease *lease = &h->leases[other];
-        if (other == name || !lease->located || lease->header.area != area)
-            continue;
-        if (h->busy[other] || h->held[other] || lease->hold != 0)
-            return false;
-        dpx_lease_unlocate(lease);
-    }
-    return true;
-}
-
-static bool changing_elsewhere(const host *h)
-{
-    if (h->changing)
-        return true;
-    for (uint32_t i = 0; i < TASKS; i++)
-        if (h->tasks[i].kind == TASK_TAKE || h->tasks[i].kind == TASK_REWRITE)
-            return true;
-    return false;
-}
-
 bool actor_take(world *w, host *h, uint32_t count, const uint8_t *names, enum dpx_mode mode, uint64_t wait,
                 int resume)
 {
     bool unknown = false;
-    if (h->changing)
-        return false;
     task *t = new_task(w, h, TASK_TAKE, count, names);
     if (!t)
         return false;
@@ -84,6 +60,7 @@ bool actor_take(world *w, host *h, uint32_t count, const uint8_t *names, enum dp
         wish->mode = mode;
         wish->label_length = 2;
         memcpy(wish->label, h->me.host_name, 2);
+        area_trust(h, wish->lease);
         unknown |= !wish->lease->located;
         if (resume >= 0) {
             wish->resume = true;
@@ -93,6 +70,7 @@ bool actor_take(world *w, host *h, uint32_t count, const uint8_t *names, enum dp
     }
     t->wait = wait;
     t->finding = unknown;
+    t->looked = unknown ? w->now : 0;
     TRACE(w, "h%u wants vm-%u%s %s%s", h->index, names[0], count > 1 ? " and more" : "",
           mode == DPX_MODE_SHARED ? "shared" : "exclusive", resume >= 0 ? ", resumed" : "");
     uint64_t now = local_now(w, h);
@@ -115,24 +93,10 @@ bool actor_release(world *w, host *h, uint32_t count, const uint8_t *names)
     return true;
 }
 
-/* An area that this host holds or works on is not to be resolved: it is settled. */
-static bool area_in_use(const host *h, uint32_t area)
-{
-    for (uint8_t name = 0; name < MAX_NAMES; name++)
-        if ((h->held[name] || h->busy[name] || h->must_lower[name]) && h->leases[name].located &&
-            h->leases[name].header.area == area)
-            return true;
-    return false;
-}
-
 bool actor_change(world *w, host *h, dpx_change_kind kind, uint8_t name, uint64_t wait)
 {
-    if (changing_elsewhere(h))
+    if (h->changing || (kind != DPX_CHANGE_RESOLVE && h->busy[name]))
         return false;
-    if (kind == DPX_CHANGE_RESOLVE && area_in_use(h, (uint32_t)h->resolve_area)) {
-        h->resolve_area = -1;
-        return false;
-    }
     uint64_t now = local_now(w, h);
     h->changing = true;
     h->change_judged = false;
@@ -143,6 +107,7 @@ bool actor_change(world *w, host *h, dpx_change_kind kind, uint8_t name, uint64_
     dpx_lease *lease = kind == DPX_CHANGE_RESOLVE ? &h->resolve : &h->leases[name];
     if (kind == DPX_CHANGE_RESOLVE) {
         dpx_lease_reset(lease, "", 0);
+        lease->located = true;
         lease->header.area = (uint32_t)h->resolve_area;
     } else {
         h->busy[name] = true;
@@ -191,23 +156,15 @@ static task *successor(host *h, task *t)
     return next;
 }
 
-/* What a find came upon counts only once its areas were claimed. */
-static void forget_found(task *t)
-{
-    for (uint32_t i = 0; i < t->count; i++)
-        dpx_lease_unlocate(t->wishes[i].lease);
-}
-
-static bool claim_found(world *w, host *h, task *t)
+static bool all_found(world *w, host *h, task *t)
 {
     for (uint32_t i = 0; i < t->count; i++) {
-        const dpx_lease *lease = t->wishes[i].lease;
         if (t->wishes[i].outcome == DPX_NOT_FOUND) {
             check_take_failed(w, h, t, DPX_NOT_FOUND);
             h->create_next = true;
             return false;
         }
-        if (!lease->located || !claim_area(h, t->names[i], lease->header.area))
+        if (!t->wishes[i].lease->located)
             return false;
     }
     return true;
@@ -219,9 +176,7 @@ static void found(world *w, host *h, task *t)
     uint64_t now = local_now(w, h);
     t->finding = false;
     task *taking = successor(h, t);
-    if (!taking || !claim_found(w, h, t))
-        forget_found(t);
-    else
+    if (taking && all_found(w, h, t))
         begin(w, h, taking, DPX_ROUND_TAKE, t->wait > DPX_NEVER - now ? DPX_NEVER : now + t->wait);
 }
 
@@ -245,7 +200,7 @@ static void take_failed(world *w, host *h, task *t, dpx_verdict verdict)
     const dpx_cause *cause = dpx_round_cause(t->round);
     check_take_failed(w, h, t, verdict);
     h->refused = true;
-    if (verdict == DPX_CHANGED)
+    if (verdict == DPX_CHANGED || (verdict == DPX_STORAGE && cause->error == -EBUSY))
         dpx_lease_unlocate(t->wishes[cause->item < t->count ? cause->item : 0].lease);
     if (verdict == DPX_CHANGE_OPEN && h->resolve_area == -1)
         h->resolve_area = (int)cause->area;
@@ -268,8 +223,6 @@ void actor_round_done(world *w, host *h, task *t)
     case TASK_TAKE:
         if (verdict != DPX_DONE)
             take_failed(w, h, t, verdict);
-        if (verdict != DPX_DONE && t->finding)
-            forget_found(t);
         if (verdict != DPX_DONE)
             break;
         if (t->finding)
@@ -295,17 +248,6 @@ void actor_round_done(world *w, host *h, task *t)
     }
 }
 
-/* The change wrote in an area of its own choice, where another name may have been before:
- * whatever is not held is looked for again. */
-static void forget_places(host *h, const dpx_lease *except)
-{
-    for (uint8_t name = 0; name < MAX_NAMES; name++) {
-        dpx_lease *lease = &h->leases[name];
-        if (lease != except && lease->located && !h->held[name] && !h->busy[name] && lease->hold == 0)
-            dpx_lease_unlocate(lease);
-    }
-}
-
 void actor_change_done(world *w, host *h)
 {
     dpx_verdict verdict = dpx_change_verdict(h->change);
@@ -320,8 +262,10 @@ void actor_change_done(world *w, host *h)
     h->resolve_area = -1;
     if (verdict == DPX_CHANGE_OPEN)
         h->resolve_area = (int)cause->area;
-    bool kept = verdict == DPX_DONE && h->change_kind == DPX_CHANGE_CREATE;
-    forget_places(h, kept ? &h->leases[h->change_name] : NULL);
+    if (h->change_kind == DPX_CHANGE_RESOLVE) { /* the area was the resolver's for a while */
+        dpx_lease_unlocate(&h->resolve);
+        return;
+    }
     if (verdict == DPX_FULL && w->quiet && h->serving) { /* more names than areas: nothing to be had */
         h->serving = false;
         h->served++;
@@ -427,7 +371,10 @@ static void act_leave(world *w, host *h)
 /* An own block that is damaged or has regressed is made good by its owner. */
 bool actor_rewrite(world *w, host *h, uint8_t name)
 {
-    if (changing_elsewhere(h) || h->busy[name] || h->held[name] || h->must_lower[name] || !h->leases[name].located)
+    if (h->busy[name] || h->held[name] || h->must_lower[name])
+        return false;
+    area_trust(h, &h->leases[name]);
+    if (!h->leases[name].located)
         return false;
     task *t = new_task(w, h, TASK_REWRITE, 1, &name);
     if (t)

@@ -247,6 +247,14 @@ void disk_submit(world *w, host *h, enum unit unit, dpx_request *r)
         r->writes[i].error = 0;
     for (uint32_t i = 0; i < r->read_count; i++)
         r->reads[i].error = 0;
+    if (!area_may_write(w, h, unit, r)) {
+        r->error = -EBUSY;
+        TRACE(w, "h%u %s: the area is another name's", h->index, unit_names[unit]);
+        cancel(r->writes, r->write_count);
+        cancel(r->reads, r->read_count);
+        call_event(w, c, w->now, EVENT_DELIVER);
+        return;
+    }
     if (w->quiet) {
         issue(w, c);
         return;

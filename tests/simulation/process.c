@@ -91,6 +91,8 @@ void process_start(world *w, host *h)
     memset(h->busy, 0, sizeof h->busy);
     memset(h->held, 0, sizeof h->held);
     memset(h->must_lower, 0, sizeof h->must_lower);
+    memset(h->owners, 0, sizeof h->owners);
+    memset(&h->resolve, 0, sizeof h->resolve);
     memset(&h->directory, 0, sizeof h->directory);
     h->world = (dpx_world){.geometry = w->geometry, .wall = w->now, .random = rng_next(&w->chance),
                            .in_flight = h->in_flight};

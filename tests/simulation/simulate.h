@@ -228,6 +228,7 @@ typedef struct task {
     bool judged;         /* its verdict was dealt with */
     bool finding;        /* a take that looks for its leases first */
     uint64_t wait;       /* … and then waits so long; local */
+    uint64_t looked;     /* … when (real); 0: it went by what was known */
     uint32_t count;
     uint8_t names[MAX_NAMES];
     dpx_wish wishes[MAX_NAMES];
@@ -281,6 +282,8 @@ typedef struct host {
     task tasks[TASKS];
     dpx_lease leases[MAX_NAMES];
     dpx_lease directory;
+    dpx_lease *owners[MAX_AREAS]; /* whose own block this host's block there is */
+    uint64_t written_at[MAX_AREAS];
     bool busy[MAX_NAMES];
     bool held[MAX_NAMES];
     bool exclusive[MAX_NAMES];
@@ -423,6 +426,11 @@ void host_step(world *w, host *h, enum unit unit);
 void host_complete(world *w, host *h, enum unit unit, dpx_request *request);
 void host_settle(world *w, host *h); /* verdicts, new rounds, the next timer */
 void host_timer(world *w, host *h, const event *e);
+
+/* ---- areas.c ---- */
+
+void area_trust(host *h, dpx_lease *lease);
+bool area_may_write(world *w, host *h, enum unit unit, const dpx_request *request);
 
 /* ---- process.c: lives ---- */
 

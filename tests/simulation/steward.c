@@ -89,6 +89,8 @@ void process_free_slots(world *w)
         newest.state = DPX_SLOT_FREE;
         newest.sequence++;
         newest.who.slot = slot;
+        if (newest.who.generation < w->truth->slot_generation[slot]) /* hidden by a late claim */
+            newest.who.generation = w->truth->slot_generation[slot];
         for (uint32_t d = 0; d < g->disks; d++)
             dpx_slot_encode(disk_block(w, d, dpx_slot_block(g, slot)), g, d, &newest);
     }
