@@ -134,6 +134,7 @@ static void run_all(const options *o, worker *workers, double until)
 static void add(tally *sum, const tally *part)
 {
     sum->histories += part->histories;
+    sum->digest += part->digest;
     sum->events += part->events;
     sum->ios += part->ios;
     sum->writes += part->writes;
@@ -163,10 +164,10 @@ static void print_report(const options *o, const tally *sum, double seconds)
     double rate = (double)sum->histories / seconds;
     printf("seeds %llu and up, %u job%s, %.1f s\n", (unsigned long long)o->seed, o->jobs, o->jobs > 1 ? "s" : "",
            seconds);
-    printf("histories %llu (%.0f/s), I/Os %llu (%.0f per history, %.0f/s), events %llu\n",
+    printf("histories %llu (%.0f/s), I/Os %llu (%.0f per history, %.0f/s), events %llu, digest %016llx\n",
            (unsigned long long)sum->histories, rate, (unsigned long long)sum->ios,
            (double)sum->ios / (double)(sum->histories ? sum->histories : 1), (double)sum->ios / seconds,
-           (unsigned long long)sum->events);
+           (unsigned long long)sum->events, (unsigned long long)sum->digest);
     printf("longest history %llu I/Os; slowest service after faults %.1f %% of its bound (seed %llu)\n",
            (unsigned long long)sum->longest_ios, (double)sum->slowest_quiet / 10,
            (unsigned long long)sum->slowest_seed);

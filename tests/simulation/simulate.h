@@ -113,6 +113,7 @@ typedef struct tally {
     uint64_t faults[FAULT_COUNT];
     uint64_t outcomes[OUT_COUNT];
     uint64_t violations[VIOLATION_COUNT];
+    uint64_t digest;       /* of all events: the same seeds give the same one */
     uint64_t longest_ios;  /* of one history */
     uint64_t slowest_quiet; /* time to serve everybody once faults stopped, in 1/1000 of its bound */
     uint64_t slowest_seed;
@@ -304,7 +305,7 @@ typedef struct damage {
     bool used;
     uint8_t disk;
     uint32_t block;
-    uint8_t saved[DPX_BLOCK_MAX];
+    _Alignas(64) uint8_t saved[DPX_BLOCK_MAX];
 } damage;
 
 typedef struct outage {
@@ -319,7 +320,7 @@ typedef struct replay {
     uint32_t block;
     uint8_t disk;
     bool used;
-    uint8_t data[DPX_BLOCK_MAX];
+    _Alignas(64) uint8_t data[DPX_BLOCK_MAX];
 } replay;
 
 struct truth; /* checker.h */

@@ -57,10 +57,11 @@ enum { DISK_BYTES = 640 * 1024 };
 
 world *world_new(void)
 {
-    world *w = calloc(1, sizeof *w);
+    world *w = aligned_alloc(64, (sizeof *w + 63) & ~(size_t)63);
     truth *t = calloc(1, sizeof *t);
     if (!w || !t)
         abort();
+    memset(w, 0, sizeof *w);
     w->truth = t;
     for (uint32_t d = 0; d < DPX_MAX_DISKS; d++)
         w->disks[d] = aligned_alloc(4096, DISK_BYTES);
@@ -228,11 +229,13 @@ enum violation world_run(world *w, uint64_t seed, tally *count, FILE *trace)
     w->tally = count;
     w->trace = trace;
     uint64_t ios = count->ios;
+    uint64_t digest = UINT64_C(0xcbf29ce484222325) ^ seed;
     begin(w, seed);
     describe(w);
     while (!w->over && event_pop(w, &e)) {
         w->now = e.at;
         count->events++;
+        digest = (digest ^ (e.at << 8 ^ (uint64_t)e.kind << 4 ^ e.host)) * UINT64_C(0x100000001b3);
         handle(w, &e);
         if (w->quiet && quiet_served(w))
             break;
@@ -240,6 +243,7 @@ enum violation world_run(world *w, uint64_t seed, tally *count, FILE *trace)
     if (w->violation == VIOLATION_NONE)
         check_history(w);
     count->histories++;
+    count->digest += digest; /* in whatever order histories are run */
     if (count->ios - ios > count->longest_ios)
         count->longest_ios = count->ios - ios;
     if (w->quiet && !w->over) {

@@ -1,0 +1,88 @@
+"""A short budget of simulated histories; README.md in this folder says how to run long ones.
+
+Every history follows from its seed.  Seeds start at a random number, which is printed;
+DISKPAXOS_SEED=N starts there instead.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).resolve().parent
+SECONDS = 40
+JOBS = min(os.cpu_count() or 1, 4)
+
+
+def build(*variables: str, program: str) -> Path:
+    if not shutil.which("make") or not shutil.which("cc"):
+        pytest.skip("needs make and a C compiler")
+    done = subprocess.run(
+        ["make", "-C", str(HERE), f"-j{JOBS}", "CFLAGS=-O2 -g -Werror", *variables],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return HERE / program
+
+
+@pytest.fixture(scope="module")
+def simulate() -> Path:
+    return build(program="build/simulate")
+
+
+def run(program: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([str(program), *arguments], capture_output=True, text=True, check=False)
+
+
+def first_seed() -> str:
+    return os.environ.get("DISKPAXOS_SEED") or str(secrets.randbelow(1 << 40))
+
+
+@pytest.mark.slow
+def test_no_history_violates_anything_and_every_fault_occurs(simulate: Path) -> None:
+    done = run(
+        simulate,
+        *("--seed", first_seed(), "--seconds", str(SECONDS), "--jobs", str(JOBS)),
+        *("--report", "--coverage", "--keep-going"),
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_seed_is_a_history(simulate: Path) -> None:
+    """The same whether it runs first or after others, alone or beside others, told or not."""
+    digests = {
+        re.search(r"digest (\w+)", run(simulate, *arguments).stdout).group(1)  # type: ignore[union-attr]
+        for arguments in (
+            ("--seed", "1000", "--histories", "300"),
+            ("--seed", "1000", "--histories", "300", "--jobs", "3"),
+            ("--seed", "1000", "--histories", "300", "--trace"),
+        )
+    }
+    assert len(digests) == 1
+
+
+def test_a_history_in_words(simulate: Path) -> None:
+    done = run(simulate, "--seed", "7", "--trace")
+    assert done.returncode == 0
+    for words in ("S 0", "joins slot", "holds vm-", "all faults stop", "own block of slot", "no violation"):
+        assert words in done.stdout
+
+
+def test_usage(simulate: Path) -> None:
+    assert run(simulate, "--nonsense").returncode == 2
+
+
+@pytest.mark.slow
+def test_under_sanitizers() -> None:
+    """With the real checksum, too."""
+    program = build("SANITIZE=1", "CFLAGS=-O1 -g", program="build/sanitize/simulate")
+    done = run(program, "--seed", first_seed(), "--seconds", "20", "--jobs", str(JOBS), "--keep-going")
+    assert done.returncode == 0, done.stdout + done.stderr
