@@ -11,6 +11,8 @@
  *     the writer, and every step may be delayed anyway;
  *   - a Look only tells a round what ballot to exceed, so it happens with the raise, or long
  *     before it (the cache);
+ *   - -DONE_READ and -DNO_FAILURES leave out reads that change under way and writes that fail,
+ *     for three hosts only;
  *   - what reading costs or who waits for whom is no concern of safety.
  */
 #ifndef SLOTS
@@ -315,14 +317,25 @@ raised: /* the judging read begins when the write is durable */
 #else
     if
     :: atomic { may_act(k) && flying[k] -> land() }
+#ifndef NO_FAILURES
     :: atomic { may_act(k) && flying[k] -> forget_air(); goto void } /* failed: nothing landed */
     :: atomic { may_act(k) && flying[k] -> land(); goto void }       /* failed, and yet it landed */
+#endif
     :: atomic { over[k] -> goto finished }
     fi;
 #endif
 
 judge:
     s = (slot_of(k) == 0 -> 1 : 0);
+#ifdef ONE_READ
+    atomic {
+        do
+        :: s < SLOTS && s != slot_of(k) -> see(s); s++
+        :: s == slot_of(k) -> s++
+        :: s >= SLOTS -> break
+        od
+    }
+#endif
     do
     :: atomic { s < SLOTS && s != slot_of(k) -> see(s); s++ }
     :: atomic { s == slot_of(k) -> s++ }
