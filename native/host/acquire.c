@@ -1,5 +1,5 @@
 /* Taking leases: conflicts within the host first, then [find, create,] take; all or none. */
-#include "engine.h"
+#include "taking.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -8,169 +8,6 @@
 #define CONTEST_PAUSE (UINT64_C(10) * DPX_MS)
 #define RETRY_PAUSE (UINT64_C(5) * DPX_MS)
 #define RETRIES 3u
-
-struct taking {
-    dpx_host *host;
-    dpx_caller *caller;
-    dpx_ask *asks;
-    uint32_t count;
-    bool create;
-    uint32_t retries;   /* after the storage failed us */
-    bool once;          /* tries once; its deadline is one of the storage, anew for every step */
-    uint64_t deadline;
-    dpx_entry **entries;
-    enum dpx_mode *modes;
-    dpx_hold **holds;
-    bool *joins;        /* shares the flag that another holder of this host has up */
-    uint32_t *picked;   /* which asks the present round is about */
-    void *arrays;
-    dpx_entry *one_entry;
-    enum dpx_mode one_mode;
-    dpx_hold *one_hold;
-    bool one_join;
-    uint32_t one_picked;
-    dpx_task *task;     /* the last round's, for the next one */
-    dpx_failure *failure;
-};
-
-/* ---- preparation ---- */
-
-static dpx_status check_asks(const dpx_ask *asks, uint32_t count, dpx_failure *failure)
-{
-    size_t directory = strlen(DPX_DIRECTORY_NAME);
-    for (uint32_t i = 0; i < count; i++) {
-        const dpx_ask *ask = &asks[i];
-        bool reserved =
-            ask->name_length == directory && memcmp(ask->name, DPX_DIRECTORY_NAME, directory) == 0;
-        bool mode = ask->mode == DPX_MODE_SHARED || ask->mode == DPX_MODE_EXCLUSIVE;
-        failure->item = i;
-        if (reserved || !mode || !dpx_name_valid(ask->name, ask->name_length, DPX_LEASE_NAME_MAX))
-            return dpx_fail(failure, DPX_E_INVALID);
-    }
-    failure->item = 0;
-    return count > 0 ? DPX_OK : dpx_fail(failure, DPX_E_INVALID);
-}
-
-static bool make_arrays(struct taking *taking, uint32_t count)
-{
-    if (count == 1) {
-        taking->entries = &taking->one_entry;
-        taking->modes = &taking->one_mode;
-        taking->holds = &taking->one_hold;
-        taking->joins = &taking->one_join;
-        taking->picked = &taking->one_picked;
-        return true;
-    }
-    size_t each = sizeof(dpx_entry *) + sizeof(dpx_hold *) + sizeof(uint32_t) + sizeof(enum dpx_mode) +
-                  sizeof(bool);
-    taking->arrays = calloc(count, each);
-    if (!taking->arrays)
-        return false;
-    taking->entries = taking->arrays;
-    taking->holds = (dpx_hold **)(void *)(taking->entries + count);
-    taking->picked = (uint32_t *)(void *)(taking->holds + count);
-    taking->modes = (enum dpx_mode *)(void *)(taking->picked + count);
-    taking->joins = (bool *)(void *)(taking->modes + count);
-    return true;
-}
-
-/* Everything that needs memory, before anything is raised. */
-static dpx_status gather(struct taking *taking)
-{
-    dpx_host *host = taking->host;
-    uint64_t pass = ++host->pass;
-    for (uint32_t i = 0; i < taking->count; i++) {
-        const dpx_ask *ask = &taking->asks[i];
-        taking->failure->item = i;
-        taking->modes[i] = ask->mode;
-        taking->entries[i] = dpx_entry_get(host, ask->name, ask->name_length);
-        taking->holds[i] = dpx_hold_new(host);
-        if (!taking->entries[i] || !taking->holds[i])
-            return dpx_fail_errno(taking->failure, ENOMEM);
-        if (taking->entries[i]->pass == pass) /* the same name twice */
-            return dpx_fail(taking->failure, DPX_E_INVALID);
-        taking->entries[i]->pass = pass;
-    }
-    taking->failure->item = 0;
-    return DPX_OK;
-}
-
-/* ---- conflicts within the host ---- */
-
-/* Who tries once does not wait for holders here either, only for rounds under way. */
-static bool hopeless(const struct taking *taking, dpx_queued *queued)
-{
-    for (uint32_t i = 0; i < taking->count; i++) {
-        const dpx_entry *entry = taking->entries[i];
-        dpx_bar bar = dpx_entry_bar(entry, taking->modes[i], false);
-        bool waits_long = entry->busy == DPX_BUSY_WAITING &&
-                          (taking->modes[i] == DPX_MODE_EXCLUSIVE || entry->busy_mode == DPX_MODE_EXCLUSIVE);
-        if (bar == DPX_BAR_HELD || waits_long)
-            return true;
-        if (bar != DPX_BAR_NONE)
-            return false;
-    }
-    return !queued->granted; /* nothing bars it but somebody who came first and waits */
-}
-
-static dpx_status blocked(struct taking *taking)
-{
-    dpx_failure *failure = taking->failure;
-    for (uint32_t i = 0; i < taking->count; i++) {
-        const dpx_entry *entry = taking->entries[i];
-        dpx_bar bar = dpx_entry_bar(entry, taking->modes[i], false);
-        if (bar == DPX_BAR_NONE)
-            continue;
-        failure->item = i;
-        failure->lowering = bar == DPX_BAR_LOWERING;
-        if (bar == DPX_BAR_HELD || entry->busy == DPX_BUSY_WAITING)
-            return dpx_fail(failure, DPX_E_HELD_HERE);
-        return dpx_fail(failure, bar == DPX_BAR_LOWERING ? DPX_E_STORAGE : DPX_E_TIMEOUT);
-    }
-    return dpx_fail(failure, taking->once ? DPX_E_HELD_HERE : DPX_E_TIMEOUT);
-}
-
-static uint64_t step_deadline(const struct taking *taking)
-{
-    return taking->once ? dpx_now() + dpx_patience(taking->host) : taking->deadline;
-}
-
-/* The caller's own patience is at its end: that goes for all further steps. */
-static void heed(struct taking *taking, uint64_t deadline)
-{
-    if (deadline != 0)
-        return;
-    taking->once = false;
-    taking->deadline = 0;
-}
-
-static dpx_status reserve(struct taking *taking)
-{
-    dpx_host *host = taking->host;
-    uint64_t deadline = step_deadline(taking);
-    dpx_queued queued = {.caller = taking->caller,
-                         .entries = taking->entries,
-                         .modes = taking->modes,
-                         .count = taking->count,
-                         .busy = taking->once ? DPX_BUSY_TAKING : DPX_BUSY_WAITING,
-                         .once = taking->once};
-    dpx_queue_join(host, &queued);
-    if (taking->once)
-        while (!queued.granted && !host->over && !hopeless(taking, &queued))
-            if (!dpx_wait(host, taking->caller, &deadline))
-                break;
-    bool granted = taking->once ? queued.granted : dpx_queue_await(host, &queued, &deadline);
-    if (!granted && taking->once) {
-        dpx_queue_leave(host, &queued);
-        dpx_queue_kick(host);
-    }
-    if (!granted)
-        return host->over ? dpx_fail_finished(host, taking->failure) : blocked(taking);
-    /* The flag may be up still though its last holder has gone: its release waits for us. */
-    for (uint32_t i = 0; i < taking->count; i++)
-        taking->joins[i] = taking->entries[i]->lease.hold != 0 && !taking->asks[i].resume;
-    return DPX_OK;
-}
 
 /* ---- rounds ---- */
 
@@ -252,7 +89,7 @@ static dpx_status run_round(struct taking *taking, dpx_round_kind kind, dpx_verd
         return dpx_fail_finished(host, taking->failure);
     dpx_task *task = taking->task;
     uint64_t now = dpx_now();
-    uint64_t deadline = step_deadline(taking);
+    uint64_t deadline = dpx_taking_deadline(taking);
     task->count = count;
     for (uint32_t k = 0; k < count; k++) {
         task->entries[k] = taking->entries[taking->picked[k]];
@@ -260,7 +97,7 @@ static dpx_status run_round(struct taking *taking, dpx_round_kind kind, dpx_verd
     }
     dpx_round_begin(task->machine.round, kind, task->wishes, count, round_deadline(taking, now), now);
     bool answered = dpx_task_await(task, taking->caller, &deadline);
-    heed(taking, deadline);
+    dpx_taking_heed(taking, deadline);
     if (!answered) {
         dpx_status status = no_answer(taking);
         drop_task(taking);
@@ -278,10 +115,10 @@ static dpx_status pause_a_while(struct taking *taking, uint64_t duration)
 {
     dpx_host *host = taking->host;
     uint64_t until = dpx_now() + duration;
-    uint64_t deadline = until < step_deadline(taking) ? until : step_deadline(taking);
+    uint64_t deadline = until < dpx_taking_deadline(taking) ? until : dpx_taking_deadline(taking);
     while (!host->over && dpx_wait(host, taking->caller, &deadline))
         continue;
-    heed(taking, deadline);
+    dpx_taking_heed(taking, deadline);
     return host->over ? dpx_fail_finished(host, taking->failure) : DPX_OK;
 }
 
@@ -330,11 +167,11 @@ static dpx_status settle_change(struct taking *taking, uint32_t item, dpx_verdic
 static dpx_status run_change(struct taking *taking, uint32_t item, dpx_order *order)
 {
     order->once = taking->once;
-    order->deadline = step_deadline(taking);
+    order->deadline = dpx_taking_deadline(taking);
     if (taking->once) /* other hosts' changes are waited for, too */
         order->deadline += dpx_patience(taking->host);
     dpx_verdict verdict = dpx_change_run(taking->host, taking->caller, order, taking->failure);
-    heed(taking, order->deadline);
+    dpx_taking_heed(taking, order->deadline);
     return settle_change(taking, item, verdict, &order->cause);
 }
 
@@ -479,15 +316,15 @@ dpx_status dpx_host_acquire(dpx_host *host, dpx_ask *asks, uint32_t count, bool 
     taking.once = timeout == 0;
     taking.deadline = dpx_deadline(dpx_now(), timeout);
     dpx_failure_clear(failure);
-    dpx_status status = check_asks(asks, count, failure);
+    dpx_status status = dpx_check_asks(asks, count, failure);
     if (status != DPX_OK)
         return status;
-    if (!make_arrays(&taking, count))
+    if (!dpx_taking_arrays(&taking, count))
         return dpx_fail_errno(failure, ENOMEM);
     status = dpx_enter(host, &taking.caller, failure);
     if (status == DPX_OK) {
-        status = gather(&taking);
-        bool reserved = status == DPX_OK && (status = reserve(&taking)) == DPX_OK;
+        status = dpx_taking_gather(&taking);
+        bool reserved = status == DPX_OK && (status = dpx_taking_reserve(&taking)) == DPX_OK;
         if (reserved)
             status = take(&taking);
         if (status == DPX_OK)

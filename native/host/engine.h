@@ -211,6 +211,7 @@ struct dpx_host {
     dpx_alarm heart_alarm;
     dpx_alarm steward_alarm;
     uint64_t next_chores;
+    uint64_t next_hurry;
     bool stalled[DPX_MAX_DISKS];
     bool disk_down[DPX_MAX_DISKS]; /* as last told */
     bool realtime;

@@ -59,6 +59,23 @@ static void expire(dpx_host *host, uint64_t now)
     }
 }
 
+/* Somebody needs to know whether a silent host is dead, and one more look would tell: beat
+ * now, not at the next period. */
+static void hurry(dpx_host *host, uint64_t now)
+{
+    const dpx_peers *peers = host->world.peers;
+    for (uint32_t slot = 0; slot < host->geometry.max_hosts; slot++) {
+        const dpx_peer *peer = &peers->slots[slot];
+        bool known = peer->dead_known && peer->dead_generation >= peer->wanted_generation;
+        if (peer->wanted_generation == 0 || known || dpx_peers_silent(peers, slot) ||
+            dpx_peers_until_silent(peers, slot, now) > 0 || now < host->next_hurry)
+            continue;
+        host->next_hurry = now + host->geometry.outage_tolerance / 32;
+        dpx_heart_hurry(host->heart->machine.heart);
+        dpx_task_drive(host->heart);
+    }
+}
+
 static void empty_trash(dpx_host *host)
 {
     dpx_task *trash = host->trash;
@@ -83,6 +100,7 @@ static void chores(dpx_host *host, uint64_t now)
     if (!host->joined || host->over)
         return;
     host->watch_wanted = true;
+    hurry(host, now);
     dpx_orphans_run(host);
     dpx_reclaim_run(host, now);
 }

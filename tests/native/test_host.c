@@ -281,6 +281,32 @@ static void first_come_first_served(void)
     end_host(host, space);
 }
 
+/* Who tries once is not kept by somebody of this host who waits for a holder elsewhere. */
+static void trying_once_past_a_waiter(void)
+{
+    dpx_failure failure;
+    dpx_space *space = open_space(&one);
+    dpx_host *a = join_as(space, "alpha", 1);
+    dpx_host *b = join_as(space, "beta", 2);
+    for (unsigned round = 0; round < 2; round++) {
+        dpx_ask far = ask_for("queue", DPX_MODE_EXCLUSIVE), near = far;
+        waiting_thread thread = {.host = b, .mode = round ? DPX_MODE_SHARED : DPX_MODE_EXCLUSIVE};
+        near.mode = thread.mode;
+        CHECK_EQ(take(a, &far, 0, &failure), DPX_OK);
+        pthread_create(&thread.id, NULL, wait_for_it, &thread);
+        usleep(50000);
+        uint64_t start = dpx_now();
+        CHECK_EQ(take(b, &near, 0, &failure), DPX_E_HELD);
+        CHECK(strcmp(failure.host_name, "alpha") == 0);
+        CHECK(dpx_now() - start < 50 * MS);
+        CHECK_EQ(let_go(a, &far), DPX_OK);
+        pthread_join(thread.id, NULL);
+        CHECK_EQ(thread.status, DPX_OK);
+    }
+    dpx_host_destroy(a);
+    end_host(b, space);
+}
+
 /* Many threads, few leases, every mode: whoever holds exclusively is alone. */
 enum { HAMMERS = 6, TARGETS = 3, BLOWS = 40 };
 static atomic_int inside[TARGETS];
@@ -373,6 +399,7 @@ int main(int count, char **arguments)
     RUN(batches);
     RUN(bad_arguments);
     RUN(first_come_first_served);
+    RUN(trying_once_past_a_waiter);
     RUN(many_threads_two_hosts);
     RUN(forked_child);
     return check_finish("test_host");

@@ -146,6 +146,7 @@ static void killed(uint32_t disks)
     uint64_t after = dpx_now() - alive;
     CHECK(after >= dead_time() - LIFETIME / 8);
     CHECK(after < 3 * SECOND);
+    printf("  taken over after %" PRIu64 " ms of %" PRIu64 "\n", after / MS, dead_time() / MS);
     CHECK(ask.token > token);
     CHECK(await_event(host, DPX_EVENT_RECLAIMED, 5 * SECOND, &event));
     CHECK_EQ(let_go(host, &ask), DPX_OK);

@@ -1,0 +1,147 @@
+/* What an acquire does before any I/O: its arguments, its memory, conflicts within the host. */
+#include "taking.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- preparation ---- */
+
+dpx_status dpx_check_asks(const dpx_ask *asks, uint32_t count, dpx_failure *failure)
+{
+    size_t directory = strlen(DPX_DIRECTORY_NAME);
+    for (uint32_t i = 0; i < count; i++) {
+        const dpx_ask *ask = &asks[i];
+        bool reserved =
+            ask->name_length == directory && memcmp(ask->name, DPX_DIRECTORY_NAME, directory) == 0;
+        bool mode = ask->mode == DPX_MODE_SHARED || ask->mode == DPX_MODE_EXCLUSIVE;
+        failure->item = i;
+        if (reserved || !mode || !dpx_name_valid(ask->name, ask->name_length, DPX_LEASE_NAME_MAX))
+            return dpx_fail(failure, DPX_E_INVALID);
+    }
+    failure->item = 0;
+    return count > 0 ? DPX_OK : dpx_fail(failure, DPX_E_INVALID);
+}
+
+bool dpx_taking_arrays(struct taking *taking, uint32_t count)
+{
+    if (count == 1) {
+        taking->entries = &taking->one_entry;
+        taking->modes = &taking->one_mode;
+        taking->holds = &taking->one_hold;
+        taking->joins = &taking->one_join;
+        taking->picked = &taking->one_picked;
+        return true;
+    }
+    size_t each = sizeof(dpx_entry *) + sizeof(dpx_hold *) + sizeof(uint32_t) + sizeof(enum dpx_mode) +
+                  sizeof(bool);
+    taking->arrays = calloc(count, each);
+    if (!taking->arrays)
+        return false;
+    taking->entries = taking->arrays;
+    taking->holds = (dpx_hold **)(void *)(taking->entries + count);
+    taking->picked = (uint32_t *)(void *)(taking->holds + count);
+    taking->modes = (enum dpx_mode *)(void *)(taking->picked + count);
+    taking->joins = (bool *)(void *)(taking->modes + count);
+    return true;
+}
+
+dpx_status dpx_taking_gather(struct taking *taking)
+{
+    dpx_host *host = taking->host;
+    uint64_t pass = ++host->pass;
+    for (uint32_t i = 0; i < taking->count; i++) {
+        const dpx_ask *ask = &taking->asks[i];
+        taking->failure->item = i;
+        taking->modes[i] = ask->mode;
+        taking->entries[i] = dpx_entry_get(host, ask->name, ask->name_length);
+        taking->holds[i] = dpx_hold_new(host);
+        if (!taking->entries[i] || !taking->holds[i])
+            return dpx_fail_errno(taking->failure, ENOMEM);
+        if (taking->entries[i]->pass == pass) /* the same name twice */
+            return dpx_fail(taking->failure, DPX_E_INVALID);
+        taking->entries[i]->pass = pass;
+    }
+    taking->failure->item = 0;
+    return DPX_OK;
+}
+
+/* ---- conflicts within the host ---- */
+
+/* Who tries once does not wait for holders here either, only for rounds under way. */
+static bool hopeless(const struct taking *taking, dpx_queued *queued)
+{
+    for (uint32_t i = 0; i < taking->count; i++) {
+        const dpx_entry *entry = taking->entries[i];
+        dpx_bar bar = dpx_entry_bar(entry, taking->modes[i], false);
+        bool conflicts = taking->modes[i] == DPX_MODE_EXCLUSIVE || entry->busy_mode == DPX_MODE_EXCLUSIVE;
+        bool waits_long = entry->busy == DPX_BUSY_WAITING && (conflicts || entry->lease.flag.hold != 0);
+        if (bar == DPX_BAR_HELD || waits_long)
+            return true;
+        if (bar != DPX_BAR_NONE)
+            return false;
+    }
+    return !queued->granted; /* nothing bars it but somebody who came first and waits */
+}
+
+static dpx_status blocked(struct taking *taking)
+{
+    dpx_failure *failure = taking->failure;
+    for (uint32_t i = 0; i < taking->count; i++) {
+        const dpx_entry *entry = taking->entries[i];
+        dpx_bar bar = dpx_entry_bar(entry, taking->modes[i], false);
+        if (bar == DPX_BAR_NONE)
+            continue;
+        failure->item = i;
+        failure->lowering = bar == DPX_BAR_LOWERING;
+        if (entry->busy == DPX_BUSY_WAITING && entry->lease.flag.hold != 0) { /* for a holder elsewhere */
+            dpx_failure_flag(taking->host, failure, &entry->lease.flag);
+            return dpx_fail(failure, DPX_E_HELD);
+        }
+        if (bar == DPX_BAR_HELD || entry->busy == DPX_BUSY_WAITING)
+            return dpx_fail(failure, DPX_E_HELD_HERE);
+        return dpx_fail(failure, bar == DPX_BAR_LOWERING ? DPX_E_STORAGE : DPX_E_TIMEOUT);
+    }
+    return dpx_fail(failure, taking->once ? DPX_E_HELD_HERE : DPX_E_TIMEOUT);
+}
+
+uint64_t dpx_taking_deadline(const struct taking *taking)
+{
+    return taking->once ? dpx_now() + dpx_patience(taking->host) : taking->deadline;
+}
+
+void dpx_taking_heed(struct taking *taking, uint64_t deadline)
+{
+    if (deadline != 0)
+        return;
+    taking->once = false;
+    taking->deadline = 0;
+}
+
+dpx_status dpx_taking_reserve(struct taking *taking)
+{
+    dpx_host *host = taking->host;
+    uint64_t deadline = dpx_taking_deadline(taking);
+    dpx_queued queued = {.caller = taking->caller,
+                         .entries = taking->entries,
+                         .modes = taking->modes,
+                         .count = taking->count,
+                         .busy = taking->once ? DPX_BUSY_TAKING : DPX_BUSY_WAITING,
+                         .once = taking->once};
+    dpx_queue_join(host, &queued);
+    if (taking->once)
+        while (!queued.granted && !host->over && !hopeless(taking, &queued))
+            if (!dpx_wait(host, taking->caller, &deadline))
+                break;
+    bool granted = taking->once ? queued.granted : dpx_queue_await(host, &queued, &deadline);
+    if (!granted && taking->once) {
+        dpx_queue_leave(host, &queued);
+        dpx_queue_kick(host);
+    }
+    if (!granted)
+        return host->over ? dpx_fail_finished(host, taking->failure) : blocked(taking);
+    /* The flag may be up still though its last holder has gone: its release waits for us. */
+    for (uint32_t i = 0; i < taking->count; i++)
+        taking->joins[i] = taking->entries[i]->lease.hold != 0 && !taking->asks[i].resume;
+    return DPX_OK;
+}
