@@ -13,5 +13,5 @@ __all__ = ["direct_io", "make_space", "member", "open_space"]
 # Storage and threads make single examples slow at times: no deadlines.  The failing example is
 # printed as a blob to paste.
 settings.register_profile("dev", deadline=None, print_blob=True)
-settings.register_profile("ci", deadline=None, print_blob=True, max_examples=300)
+settings.register_profile("ci", deadline=None, print_blob=True, max_examples=200)
 settings.load_profile("ci" if os.environ.get("CI") else "dev")
