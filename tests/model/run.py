@@ -48,7 +48,7 @@ ROWS = [
     Row("rounds", "TRIES=2 LOCALS NO_RESUME", fast=False),
     Row("rounds", "TRIES=1 HEIRS=1 NO_SHARED NO_RESUME"),
     Row("rounds", "TRIES=1 HEIRS=1 NO_SHARED LEAVE", fast=False),
-    Row("rounds", "SLOTS=3 TRIES=1 ROUNDS=3 NO_SHARED NO_RESUME ONE_READ NO_FAILURES", fast=False),
+    Row("rounds", "SLOTS=3 TRIES=1 ROUNDS=2 NO_SHARED NO_RESUME ONE_READ NO_FAILURES", fast=False),
     Row("rounds", "TRIES=2 HEIRS=1 NO_SHARED NO_L1", "L1"),
     Row("rounds", "TRIES=2 NO_L3", "L3"),
     Row("rounds", "TRIES=2 NO_L3_HIDES", "L3, a void that hides an earlier taking"),
