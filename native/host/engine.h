@@ -192,6 +192,8 @@ struct dpx_host {
     dpx_entry *directory;
     dpx_entry *nameless;      /* for work on an area whose name does not matter */
     dpx_entry **owners;       /* per area: whose own block this host's block there is */
+    dpx_task *resolver;       /* a change that writes in an area without a name of ours: nobody else may … */
+    uint32_t resolved_area;   /* … write there until it has ended */
     dpx_hold **holds;
     uint32_t holds_size;
     uint32_t held;            /* handles */

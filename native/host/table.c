@@ -25,7 +25,8 @@ int dpx_table_open(dpx_host *host)
     host->table_size = FIRST_TABLE;
     host->owners = calloc(host->geometry.max_leases, sizeof(dpx_entry *));
     host->world.in_flight = calloc(host->geometry.max_leases, 1);
-    if (!host->owners || !host->world.in_flight)
+    host->world.sequences = calloc(host->geometry.max_leases, sizeof(uint64_t));
+    if (!host->owners || !host->world.in_flight || !host->world.sequences)
         return -ENOMEM;
     host->directory = dpx_entry_get(host, DPX_DIRECTORY_NAME, strlen(DPX_DIRECTORY_NAME));
     return host->directory ? 0 : -ENOMEM;
@@ -44,6 +45,7 @@ void dpx_table_close(dpx_host *host)
     free(host->table);
     free(host->owners);
     free(host->world.in_flight);
+    free(host->world.sequences);
 }
 
 /* ---- entries ---- */

@@ -246,9 +246,16 @@ static bool may_write(dpx_task *task, const dpx_request *request)
     if (task->kind != DPX_TASK_ROUND && task->kind != DPX_TASK_CHANGE)
         return true;
     for (uint32_t n = 0; n < request->write_count; n++) {
-        uint32_t area = dpx_place_of(&task->host->geometry, request->writes[n].block).area;
-        if (!dpx_area_claim(task->host, writer_of(task, area, &at), area))
+        dpx_host *host = task->host;
+        uint32_t area = dpx_place_of(&host->geometry, request->writes[n].block).area;
+        dpx_entry *writer = writer_of(task, area, &at);
+        bool resolved = host->resolver && host->resolver != task && host->resolved_area == area;
+        if (resolved || !dpx_area_claim(host, writer, area))
             return false;
+        if (!writer) {
+            host->resolver = task;
+            host->resolved_area = area;
+        }
     }
     return true;
 }
@@ -322,6 +329,8 @@ static void settle(dpx_task *task)
         return;
     if (!task->reported && dpx_task_verdict(task) != DPX_RUNNING) {
         task->reported = true;
+        if (host->resolver == task)
+            host->resolver = NULL;
         if (task->ended)
             task->ended(task);
         if (task->caller)

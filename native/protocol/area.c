@@ -7,20 +7,20 @@ static const uint8_t *block_at(const dpx_geometry *geometry, const uint8_t *imag
     return image + (size_t)number * geometry->block_size;
 }
 
-static dpx_image check_own(const dpx_world *world, const dpx_lease *lease, uint32_t disk, const uint8_t *block)
+static dpx_image check_own(const dpx_world *world, uint64_t written, const uint8_t *block)
 {
     dpx_own own;
     dpx_own_decode(block, &own);
     if (own.who.generation > world->self.generation)
         return DPX_IMAGE_SUPERSEDED;
     if (own.who.generation < world->self.generation)
-        return lease->done[disk] > 0 ? DPX_IMAGE_REGRESSED : DPX_IMAGE_COUNTS;
+        return written > 0 ? DPX_IMAGE_REGRESSED : DPX_IMAGE_COUNTS;
     if (!dpx_uuid_equal(&own.who.nonce, &world->self.nonce))
         return DPX_IMAGE_SUPERSEDED;
-    return own.sequence < lease->done[disk] ? DPX_IMAGE_REGRESSED : DPX_IMAGE_COUNTS;
+    return own.sequence < written ? DPX_IMAGE_REGRESSED : DPX_IMAGE_COUNTS;
 }
 
-dpx_image dpx_image_check(const dpx_world *world, const dpx_lease *lease, uint32_t disk, uint32_t area,
+dpx_image dpx_image_check(const dpx_world *world, uint64_t written, uint32_t disk, uint32_t area,
                           const uint8_t *image, dpx_cause *cause)
 {
     const dpx_geometry *geometry = world->geometry;
@@ -41,7 +41,7 @@ dpx_image dpx_image_check(const dpx_world *world, const dpx_lease *lease, uint32
     }
     if (verdict == DPX_IMAGE_OWN_FLAWED)
         return verdict;
-    return check_own(world, lease, disk, block_at(geometry, image, own));
+    return check_own(world, written, block_at(geometry, image, own));
 }
 
 /* The newest sound copy of one block; NULL: none. */

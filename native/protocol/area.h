@@ -13,8 +13,10 @@ typedef enum dpx_image {
     DPX_IMAGE_SUPERSEDED, /* a block of a newer incarnation of our slot: our life is over */
 } dpx_image;
 
-/* Checks one disk's image of an area (area_blocks blocks).  cause: filled for a damaged one. */
-dpx_image dpx_image_check(const dpx_world *world, const dpx_lease *lease, uint32_t disk, uint32_t area,
+/* Checks one disk's image of an area (area_blocks blocks).  written: the sequence of our last
+ * write there that had completed before the read was issued; 0: none.  cause: filled for a
+ * damaged one. */
+dpx_image dpx_image_check(const dpx_world *world, uint64_t written, uint32_t disk, uint32_t area,
                           const uint8_t *image, dpx_cause *cause);
 
 /* The images of a majority, merged: of every block the newest copy. */

@@ -2,6 +2,11 @@
 
 #include <string.h>
 
+bool dpx_lease_current(const dpx_world *world, const dpx_lease *lease)
+{
+    return !world->sequences || world->sequences[lease->header.area] == lease->sequence;
+}
+
 void dpx_lease_unlocate(dpx_lease *lease)
 {
     char name[sizeof lease->name];

@@ -34,6 +34,9 @@ typedef struct dpx_lease {
 /* Forgets where the lease is and all that goes with the place; nothing may be held. */
 void dpx_lease_unlocate(dpx_lease *lease);
 
+/* False: another name of this host has written in the lease's area since. */
+bool dpx_lease_current(const dpx_world *world, const dpx_lease *lease);
+
 /* Forgets everything; name: checked by the caller (dpx_name_valid). */
 void dpx_lease_reset(dpx_lease *lease, const char *name, size_t name_length);
 

@@ -20,7 +20,7 @@ static size_t channel_buffers(const dpx_geometry *geometry, uint32_t capacity)
 
 static size_t channel_arrays(uint32_t capacity)
 {
-    return capacity * (2 * sizeof(dpx_extent) + sizeof(uint64_t) + 2 * sizeof(uint32_t));
+    return capacity * (2 * sizeof(dpx_extent) + 2 * sizeof(uint64_t) + 2 * sizeof(uint32_t));
 }
 
 size_t dpx_round_memory(const dpx_geometry *geometry, uint32_t capacity)
@@ -46,7 +46,8 @@ dpx_round *dpx_round_place(void *memory, dpx_world *world, uint32_t capacity)
         channel->writes = (dpx_extent *)(void *)arrays;
         channel->reads = channel->writes + capacity;
         channel->sequences = (uint64_t *)(void *)(channel->reads + capacity);
-        channel->items = (uint32_t *)(void *)(channel->sequences + capacity);
+        channel->floors = channel->sequences + capacity;
+        channel->items = (uint32_t *)(void *)(channel->floors + capacity);
         channel->areas = channel->items + capacity;
         arrays += channel_arrays(capacity);
         at += buffers;
@@ -129,8 +130,25 @@ void dpx_round_look(dpx_round *round, uint64_t now)
     dpx_sweep_begin(round, SWEEP_READ, dpx_round_deadline(round, now), now);
 }
 
+/* Another name of this host wrote in an area of the round since it was looked at. */
+static bool overtaken(dpx_round *round)
+{
+    for (uint32_t i = 0; i < round->count; i++) {
+        if (dpx_lease_current(round->world, round->wishes[i].lease))
+            continue;
+        round->cause.item = i;
+        round->cause.error = -16; /* EBUSY */
+        return true;
+    }
+    return false;
+}
+
 void dpx_round_raise(dpx_round *round, uint64_t now)
 {
+    if (overtaken(round)) {
+        dpx_round_finish(round, DPX_STORAGE);
+        return;
+    }
     uint64_t ballot = dpx_judge_ballot(round);
     if (ballot == 0) {
         dpx_round_finish(round, DPX_CEILING);
@@ -201,6 +219,11 @@ void dpx_round_begin(dpx_round *round, dpx_round_kind kind, dpx_wish *wishes, ui
         wishes[i].vacant = wishes[i].healed = false;
         if (!lease->located)
             dpx_lease_unlocate(lease);
+        if (lease->located && lease->known && lease->hold == 0 && !dpx_lease_current(round->world, lease)) {
+            /* The own block there is not what this lease knows of it: look at it anew. */
+            lease->known = lease->cached = false;
+            memset(lease->done, 0, sizeof lease->done);
+        }
         item->probe = lease->located ? lease->header.area
                                      : dpx_home_area(round->world->geometry, lease->name, lease->name_length);
         bool fresh = lease->located && lease->known && lease->cached && lease->flag.hold == 0;

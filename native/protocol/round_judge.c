@@ -54,16 +54,17 @@ bool dpx_judge_kept(const dpx_view *view, const dpx_lease *lease, bool after_reg
 static void carry_on(const dpx_world *world, dpx_lease *lease, const dpx_view *view)
 {
     lease->known = true;
+    if (world->sequences)
+        lease->sequence = world->sequences[lease->header.area];
     if (!view->own_seen)
         return;
     lease->ballot = view->own.ballot;
     lease->last_exclusive = view->own.last_exclusive;
     lease->directory_token = view->own.directory_token;
-    if (view->own.who.generation != world->self.generation)
-        return;
     /* This incarnation wrote here before, under a name that is gone: its sequence goes on.
      * No round ends before its last write is durable, so a majority shows the highest. */
-    lease->sequence = view->own.sequence;
+    if (view->own.who.generation == world->self.generation && view->own.sequence > lease->sequence)
+        lease->sequence = view->own.sequence;
 }
 
 void dpx_judge_learn(const dpx_world *world, dpx_wish *wish, const dpx_view *view, const dpx_flag *flag)

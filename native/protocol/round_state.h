@@ -46,6 +46,7 @@ struct round_channel {
     dpx_extent *reads;
     uint32_t *items;      /* which item extent i belongs to */
     uint64_t *sequences;  /* what was written there */
+    uint64_t *floors;     /* our last write there that had completed when the request was built */
     uint32_t *areas;
     uint8_t *blocks;      /* one per item */
     uint8_t *images;      /* one area per item */

@@ -30,6 +30,8 @@ void dpx_sweep_begin(dpx_round *round, enum sweep_kind kind, uint64_t limit, uin
         if (item->in_sweep && kind != SWEEP_READ) {
             dpx_lease *lease = round->wishes[i].lease;
             item->content.sequence = ++lease->sequence;
+            if (round->world->sequences)
+                round->world->sequences[lease->header.area] = lease->sequence;
             item->written = 0;
         }
     }
@@ -99,6 +101,7 @@ static void build(dpx_round *round, uint32_t disk)
             continue;
         channel->items[n] = i;
         channel->areas[n] = area_of(round, i);
+        channel->floors[n] = round->wishes[i].lease->done[disk];
         if (round->sweep_kind != SWEEP_READ)
             build_write(round, channel, disk, i);
         if (round->sweep_kind != SWEEP_WRITE) {
@@ -163,8 +166,9 @@ static bool book_image(dpx_round *round, struct round_channel *channel, uint32_t
     if (request->reads[n].error != 0)
         return true;
     item->returned |= bit;
-    switch (dpx_image_check(round->world, round->wishes[i].lease, request->disk, channel->areas[n], image,
-                            &round->cause)) {
+    /* What completed while the read was under way may be missing in it; a pair's own write not. */
+    uint64_t written = request->write_count > 0 ? channel->sequences[n] : channel->floors[n];
+    switch (dpx_image_check(round->world, written, request->disk, channel->areas[n], image, &round->cause)) {
     case DPX_IMAGE_COUNTS:
         /* A judging read counts on disks that carry the flag: two attempts that each see only
          * disks which the other has not written yet would both go on. */

@@ -27,6 +27,9 @@ typedef struct dpx_world {
     uint64_t random;       /* state of dpx_random; any seed */
     uint8_t *in_flight;    /* max_leases bytes, zeroed by the driver: per area, the disks (bits) on which
                               a write of the own block or the header has not returned: suspect there */
+    uint64_t *sequences;   /* max_leases, zeroed by the driver: per area, the sequence of this incarnation's
+                              last own block there, under whatever name; NULL: the driver itself sees to it
+                              that no name goes by what it knew before another one wrote in its area */
 } dpx_world;
 
 static inline uint32_t dpx_majority(const dpx_geometry *geometry)

@@ -342,6 +342,36 @@ static void test_open_change_is_resolved(void)
     close_scene(&s);
 }
 
+/* A name that was deleted elsewhere, another one in its area: what the first knew is void. */
+static void test_another_name_in_the_area(void)
+{
+    scene s;
+    dpx_lease old_name, new_name, elsewhere;
+    dpx_wish wish;
+    open_scene(&s, 3);
+    name_lease(&old_name, "vm1");
+    CHECK(host_change(&s.a, DPX_CHANGE_CREATE, &old_name, 9) == DPX_DONE);
+    name_lease(&elsewhere, "vm1");
+    CHECK(host_change(&s.b, DPX_CHANGE_DELETE, &elsewhere, 0) == DPX_DONE);
+    uint32_t area = old_name.header.area;
+    char name[24];
+    for (int i = 0;; i++) { /* some other name that lives in the same area */
+        snprintf(name, sizeof name, "n%d", i);
+        if (dpx_home_area(&s.disks.geometry, name, strlen(name)) == area)
+            break;
+    }
+    name_lease(&new_name, name);
+    CHECK(host_change(&s.a, DPX_CHANGE_CREATE, &new_name, 8) == DPX_DONE);
+    CHECK(new_name.header.area == area);
+    CHECK(take(&s.a, &new_name, DPX_MODE_EXCLUSIVE, &wish) == DPX_DONE);
+    CHECK(release(&s.a, &new_name) == DPX_DONE);
+    uint64_t sequence = new_name.sequence;
+    CHECK(take(&s.a, &old_name, DPX_MODE_EXCLUSIVE, &wish) == DPX_CHANGED);
+    uint64_t block = dpx_own_block(&s.disks.geometry, area, s.a.world.self.slot);
+    CHECK(dpx_block_key(disk_block(&s.disks, 0, block)).sequence == sequence); /* nothing was written */
+    close_scene(&s);
+}
+
 /* A change that waits for a lease's holder does so without the directory in its hands. */
 static void test_waiting_change_blocks_nobody(void)
 {
@@ -442,6 +472,7 @@ int main(void)
     RUN(test_one_of_three_disks);
     RUN(test_damage_is_not_free);
     RUN(test_open_change_is_resolved);
+    RUN(test_another_name_in_the_area);
     RUN(test_waiting_change_blocks_nobody);
     RUN(test_two_claimers_one_slot);
     RUN(test_leave_and_rejoin);
