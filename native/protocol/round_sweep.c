@@ -143,17 +143,18 @@ static void book_writes(dpx_round *round, struct round_channel *channel, bool cu
         uint32_t area = channel->areas[n];
         uint32_t i = channel->items[n];
         dpx_lease *lease = round->wishes[i].lease;
+        bool same_area = lease->located && lease->header.area == area;
         round->world->in_flight[area] &= (uint8_t)~bit;
+        /* A pair raises a flag, well returned or not; one of the round's last use did not raise ours. */
+        if (request->writes_issued && request->read_count > 0 && same_area && round->items[i].ballot != 0)
+            round->raised = true;
         if (!request->writes_issued || request->writes[n].error != 0)
             continue;
-        bool same_area = lease->located && lease->header.area == area;
         if (same_area && lease->done[request->disk] < channel->sequences[n])
             lease->done[request->disk] = channel->sequences[n];
         if (current || (same_area && channel->sequences[n] == round->items[i].content.sequence))
             round->items[i].written |= bit;
     }
-    if (request->writes_issued && request->read_count > 0)
-        round->raised = true; /* a pair: it raised a flag */
 }
 
 static bool book_image(dpx_round *round, struct round_channel *channel, uint32_t n)
