@@ -38,7 +38,6 @@ static task *new_task(world *w, host *h, enum task_kind kind, uint32_t count, co
     t->kind = kind;
     t->count = count;
     t->finding = false;
-    t->looked = 0;
     t->began = w->now;
     t->cancel_at = DPX_NEVER;
     for (uint32_t i = 0; i < count; i++) {
@@ -60,7 +59,6 @@ bool actor_take(world *w, host *h, uint32_t count, const uint8_t *names, enum dp
         wish->mode = mode;
         wish->label_length = 2;
         memcpy(wish->label, h->me.host_name, 2);
-        area_trust(h, wish->lease);
         unknown |= !wish->lease->located;
         if (resume >= 0) {
             wish->resume = true;
@@ -70,7 +68,6 @@ bool actor_take(world *w, host *h, uint32_t count, const uint8_t *names, enum dp
     }
     t->wait = wait;
     t->finding = unknown;
-    t->looked = unknown ? w->now : 0;
     TRACE(w, "h%u wants vm-%u%s %s%s", h->index, names[0], count > 1 ? " and more" : "",
           mode == DPX_MODE_SHARED ? "shared" : "exclusive", resume >= 0 ? ", resumed" : "");
     uint64_t now = local_now(w, h);
@@ -100,6 +97,7 @@ bool actor_change(world *w, host *h, dpx_change_kind kind, uint8_t name, uint64_
     uint64_t now = local_now(w, h);
     h->changing = true;
     h->change_judged = false;
+    h->resolved_area = UINT32_MAX;
     h->change_kind = kind;
     h->change_name = name;
     h->change_began = w->now;
@@ -373,7 +371,6 @@ bool actor_rewrite(world *w, host *h, uint8_t name)
 {
     if (h->busy[name] || h->held[name] || h->must_lower[name])
         return false;
-    area_trust(h, &h->leases[name]);
     if (!h->leases[name].located)
         return false;
     task *t = new_task(w, h, TASK_REWRITE, 1, &name);

@@ -88,6 +88,7 @@ void process_start(world *w, host *h)
     uint64_t now = local_now(w, h);
     h->life = life_begin(w, h);
     memset(h->in_flight, 0, sizeof h->in_flight);
+    memset(h->sequences, 0, sizeof h->sequences);
     memset(h->busy, 0, sizeof h->busy);
     memset(h->held, 0, sizeof h->held);
     memset(h->must_lower, 0, sizeof h->must_lower);
@@ -95,7 +96,7 @@ void process_start(world *w, host *h)
     memset(&h->resolve, 0, sizeof h->resolve);
     memset(&h->directory, 0, sizeof h->directory);
     h->world = (dpx_world){.geometry = w->geometry, .wall = w->now, .random = rng_next(&w->chance),
-                           .in_flight = h->in_flight};
+                           .in_flight = h->in_flight, .sequences = h->sequences};
     h->world.peers = dpx_peers_place(h->peers_memory, w->geometry, &w->boxes[h->box].host,
                                      &w->boxes[h->box].boot);
     introduce(w, h);

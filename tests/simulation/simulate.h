@@ -229,7 +229,6 @@ typedef struct task {
     bool judged;         /* its verdict was dealt with */
     bool finding;        /* a take that looks for its leases first */
     uint64_t wait;       /* … and then waits so long; local */
-    uint64_t looked;     /* … when (real); 0: it went by what was known */
     uint32_t count;
     uint8_t names[MAX_NAMES];
     dpx_wish wishes[MAX_NAMES];
@@ -264,6 +263,7 @@ typedef struct host {
     void *memory[UNIT_COUNT];
     void *peers_memory;
     uint8_t in_flight[MAX_AREAS], reclaim_in_flight[MAX_AREAS]; /* world.in_flight */
+    uint64_t sequences[MAX_AREAS];                              /* world.sequences */
     bool reclaiming;      /* UNIT_RECLAIM is in use; likewise: */
     bool reclaim_judged;
     bool changing;
@@ -284,7 +284,7 @@ typedef struct host {
     dpx_lease leases[MAX_NAMES];
     dpx_lease directory;
     dpx_lease *owners[MAX_AREAS]; /* whose own block this host's block there is */
-    uint64_t written_at[MAX_AREAS];
+    uint32_t resolved_area;       /* by the change under way, for nobody; UINT32_MAX: none */
     bool busy[MAX_NAMES];
     bool held[MAX_NAMES];
     bool exclusive[MAX_NAMES];
@@ -430,7 +430,6 @@ void host_timer(world *w, host *h, const event *e);
 
 /* ---- areas.c ---- */
 
-void area_trust(host *h, dpx_lease *lease);
 bool area_may_write(world *w, host *h, enum unit unit, const dpx_request *request);
 
 /* ---- process.c: lives ---- */
