@@ -58,7 +58,9 @@ static bool all_gone(const world *w, uint32_t slot)
 
 static void administrate(world *w, host *h, uint32_t slot, const dpx_slot_record *record)
 {
-    if (!w->quiet || !dpx_peers_dead(h->world.peers, &record->who) || h->retire_asked[slot] == record->who.generation || !all_gone(w, slot))
+    if (!w->quiet || !dpx_peers_dead(h->world.peers, &record->who))
+        return;
+    if (h->retire_asked[slot] == record->who.generation || !all_gone(w, slot))
         return;
     h->retire_asked[slot] = record->who.generation;
     TRACE(w, "administrator: h%u retires slot %u", h->index, slot);
