@@ -29,9 +29,12 @@ void dpx_sweep_begin(dpx_round *round, enum sweep_kind kind, uint64_t limit, uin
         item->regressed = 0;
         if (item->in_sweep && kind != SWEEP_READ) {
             dpx_lease *lease = round->wishes[i].lease;
+            uint64_t *last = round->world->sequences ? &round->world->sequences[lease->header.area] : NULL;
+            if (last && *last > lease->sequence)
+                lease->sequence = *last; /* another name's: each number is used once */
             item->content.sequence = ++lease->sequence;
-            if (round->world->sequences)
-                round->world->sequences[lease->header.area] = lease->sequence;
+            if (last)
+                *last = lease->sequence;
             item->written = 0;
         }
     }
@@ -60,6 +63,19 @@ static uint32_t area_of(const dpx_round *round, uint32_t i)
 {
     const struct round_item *item = &round->items[i];
     return round->phase == ROUND_LOOK ? item->probe : round->wishes[i].lease->header.area;
+}
+
+/* Another name of this host has begun to write in an area of this sweep: what has not been
+ * handed out yet would come after that, with an older sequence. */
+static bool overtaken(const dpx_round *round)
+{
+    const uint64_t *last = round->world->sequences;
+    if (round->sweep_kind == SWEEP_READ || !last)
+        return false;
+    for (uint32_t i = 0; i < round->count; i++)
+        if (round->items[i].in_sweep && last[area_of(round, i)] != round->items[i].content.sequence)
+            return true;
+    return false;
 }
 
 /* Never two writes of one block in flight, not even after a time limit. */
@@ -117,10 +133,17 @@ static void build(dpx_round *round, uint32_t disk)
 
 dpx_request *dpx_sweep_next(dpx_round *round, bool *blocked)
 {
+    bool late = overtaken(round);
     *blocked = false;
     for (uint32_t d = 0; d < round->world->geometry->disks; d++) {
         struct round_channel *channel = &round->channels[d];
-        if (channel->sent || channel->request.outstanding)
+        if (channel->sent)
+            continue;
+        if (late) { /* this disk takes no part */
+            channel->sent = channel->done = *blocked = true;
+            continue;
+        }
+        if (channel->request.outstanding)
             continue;
         if (suspect(round, d)) {
             *blocked = true;
