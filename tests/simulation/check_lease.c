@@ -40,7 +40,7 @@ static bool check_conflict(world *w, const host *h, const hold *other, uint32_t 
     if (replayed(w, area, true)) {
         if (t->overlap_count < MAX_OVERLAPS)
             t->overlaps[t->overlap_count++] =
-                (overlap){.grant = other->grant, .until = w->now + 2 * w->geometry->outage_tolerance};
+                (overlap){.first = other->grant, .second = NONE16, .until = w->now + 2 * w->geometry->outage_tolerance};
         outcome_note(w, OUT_EXCUSED_REPLAY);
         return false;
     }
@@ -113,6 +113,9 @@ void check_taken(world *w, host *h, const task *task, uint32_t item)
     if (exclusive && wish->token > lease->max_exclusive)
         lease->max_exclusive = wish->token;
     uint16_t logged = log_grant(w, h, task, wish, uuid, stale || replayed(w, area, false));
+    for (uint32_t i = 0; i < t->overlap_count; i++)
+        if (t->overlaps[i].second == NONE16)
+            t->overlaps[i].second = logged;
     t->holds[t->hold_count++] = (hold){.life = h->life, .uuid = uuid, .grant = logged, .name = name,
                                        .exclusive = exclusive, .token = wish->token};
     outcome_note(w, wish->resume ? OUT_RESUMED : exclusive ? OUT_TAKEN : OUT_TAKEN_SHARED);
@@ -239,19 +242,26 @@ void check_lost(world *w, host *h, uint8_t name)
     end_holds(w, h, name);
 }
 
-/* Overlaps that a replay excuses must end by themselves. */
+static uint64_t ends(const world *w, const grant *g)
+{
+    uint64_t acts = life_acts_until(w, g->life);
+    uint64_t end = g->ended < acts ? g->ended : acts;
+    return end < w->now ? end : w->now;
+}
+
+/* Overlaps that a replay excuses must end by themselves: one of the two is told. */
 void check_overlaps(world *w)
 {
     truth *t = w->truth;
     for (uint32_t i = 0; i < t->overlap_count; i++) {
-        const grant *first = &t->grants[t->overlaps[i].grant];
-        uint64_t end = first->ended < w->now ? first->ended : w->now;
-        uint64_t acts = life_acts_until(w, first->life);
-        if (acts < end)
-            end = acts;
-        if (end > t->overlaps[i].until && !t->lives[first->life].paused)
-            violate(w, VIOLATION_EXCLUSION, "h%u was not told within 2 S that a replay cost it a lease",
-                    t->lives[first->life].host);
+        const overlap *o = &t->overlaps[i];
+        if (o->second == NONE16)
+            continue;
+        const grant *first = &t->grants[o->first], *second = &t->grants[o->second];
+        bool paused = t->lives[first->life].paused || t->lives[second->life].paused;
+        if (ends(w, first) > o->until && ends(w, second) > o->until && !paused)
+            violate(w, VIOLATION_EXCLUSION, "h%u and h%u hold a lease for more than 2 S after a replay",
+                    t->lives[first->life].host, t->lives[second->life].host);
     }
     t->overlap_count = 0;
 }

@@ -66,7 +66,7 @@ typedef struct grant {
 } grant;
 
 typedef struct overlap { /* excused for a while after a replay */
-    uint16_t grant;
+    uint16_t first, second; /* grants */
     uint64_t until;
 } overlap;
 
