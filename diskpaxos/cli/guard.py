@@ -135,16 +135,22 @@ class Guard:
     def _say(self, kind: Say, a: int = 0, b: int = 0, c: int = 0, d: int = 0) -> None:
         try:
             self._socket.send(_MESSAGE.pack(kind, a, b, c, d), socket.MSG_NOSIGNAL)
-        except BlockingIOError:
-            pass  # a stopped guard; its deadlines are those that it heard
         except OSError:
-            self.gone = True
+            # A stopped guard does not listen: its deadlines are those that it heard.  That one has ended is for
+            # reports() to find, after its last words.
+            pass
 
     def _receive(self) -> Report | None:
-        try:
-            data = self._socket.recv(_MESSAGE.size)
-        except ConnectionError:
-            return None
+        while True:
+            try:
+                data = self._socket.recv(_MESSAGE.size)
+                break
+            except ConnectionResetError:
+                # It ended before it read all that we said.  The kernel tells that once, and before it hands out
+                # what the guard said last.
+                continue
+            except ConnectionError:
+                return None
         if len(data) != _MESSAGE.size:
             return None
         kind, a, b, _, _ = _MESSAGE.unpack(data)

@@ -19,6 +19,7 @@ class Process:
 
     pid: int
     parent: int
+    group: int
     state: str
     started: int
 
@@ -42,16 +43,26 @@ def read_process(pid: int) -> Process | None:
         return None
     # "pid (name) state ppid …", the 22nd is the start time; the name may hold anything.
     fields = text[text.rindex(b")") + 1 :].split()
-    return Process(pid, int(fields[1]), fields[0].decode(), int(fields[19]))
+    return Process(pid, int(fields[1]), int(fields[2]), fields[0].decode(), int(fields[19]))
 
 
-def descendants(root: int) -> list[Process]:
-    """Everything below ``root``, without root and without what is dead already."""
-    known = [
+def all_processes() -> list[Process]:
+    """Every process that /proc shows."""
+    return [
         process
         for entry in _PROC.iterdir()
         if entry.name.isdigit() and (process := read_process(int(entry.name))) is not None
     ]
+
+
+def any_stopped(group: int) -> bool:
+    """Whether a member of a process group is stopped."""
+    return any(process.group == group and process.state == "T" for process in all_processes())
+
+
+def descendants(root: int) -> list[Process]:
+    """Everything below ``root``, without root and without what is dead already."""
+    known = all_processes()
     below = {root}
     found: list[Process] = []
     while more := [process for process in known if process.parent in below and process.pid not in below]:

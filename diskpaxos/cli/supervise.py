@@ -31,13 +31,15 @@ FORWARDED = (
     signal.SIGUSR1,
     signal.SIGUSR2,
 )
-#: A stopped holder cannot renew its lease, so the terminal cannot stop it.
-_STOPS = (signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)
+#: What the supervisor waits for; blocked otherwise.
+_AWAITED = (*FORWARDED, signal.SIGCHLD, signal.SIGTSTP)
 
 _SI_KERNEL = 0x80
 _GRACE_PART = 0.75  # of K between SIGTERM and SIGKILL; the rest is for the kernel to end them
 _SHORTEST_PERIOD, _LONGEST_PERIOD = 0.01, 0.25  # seconds between two looks at the lease
 _RETRY = 0.005  # seconds between two rounds of SIGKILL
+_TIMES, _SOON = 3, 0.02  # SIGCONTs after a stop from the terminal, and seconds between them
+_ONCE_IN = 1.0  # seconds: the same remark is not repeated sooner
 
 
 def boottime() -> int:
@@ -56,7 +58,7 @@ class Outcome:
 class Supervisor:
     """Lets the command of a guard go under a lease, and stays with it to its end.
 
-    To be used in the main thread, with :data:`FORWARDED` and SIGCHLD blocked in all threads.
+    To be used in the main thread, after :func:`hold_signals` in all threads.
     """
 
     def __init__(
@@ -74,6 +76,8 @@ class Supervisor:
         self._failed = 0
         self._lost = False
         self._late = False
+        self._told_at = 0.0
+        self._stops = 0  # SIGCONTs still to be sent
         self._status: int | None = None
         self._left_behind = 0
 
@@ -86,8 +90,9 @@ class Supervisor:
         main = threading.get_ident()
         # Wakes the wait below: a lost lease does not wait for the next look.
         self._lease.on_lost(lambda _: signal.pthread_kill(main, signal.SIGCHLD))
-        for number in _STOPS:
-            signal.signal(number, signal.SIG_IGN)
+        # Writing to the terminal from the background must not stop us either.
+        signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+        signal.signal(signal.SIGTTIN, signal.SIG_IGN)
         self._lifetime()
         self._guard.start(self._term_at, self._kill_at, self._lease.token, self._grace)
         while True:
@@ -98,9 +103,37 @@ class Supervisor:
             if self._guard.gone or self._guard_is_stuck():
                 return self._without_guard()
             self._look_at_lease()
-            info = signal.sigtimedwait((*FORWARDED, signal.SIGCHLD), pause)
-            if info is not None and info.si_signo in FORWARDED and info.si_code != _SI_KERNEL:
+            info = signal.sigtimedwait(_AWAITED, _SOON if self._stops else pause)
+            if self._stops:
+                self._undo_stop()
+            if info is None:
+                continue
+            if info.si_signo == signal.SIGTSTP:
+                self._stops = _TIMES
+                self._undo_stop()
+                self._say_why()
+            elif info.si_signo in FORWARDED and info.si_code != _SI_KERNEL:
                 self._guard.signal(info.si_signo)
+
+    # ---- the terminal
+
+    def _undo_stop(self) -> None:
+        """The terminal has stopped our process group; we ourselves cannot be: a stopped holder would lose its
+        lease.  So nobody is, or the terminal would seem dead.
+
+        More than once, and until it is seen to be so: we may get the signal, and be here, before the others of
+        the group get theirs; and our SIGCONT takes away the next one that was meant for us.
+        """
+        self._stops -= 1
+        os.killpg(0, signal.SIGCONT)
+        if self._stops == 0 and processes.any_stopped(os.getpgrp()):
+            self._stops = _TIMES
+
+    def _say_why(self) -> None:
+        now = time.monotonic()
+        if now - self._told_at > _ONCE_IN:
+            self._told_at = now
+            self._tell("not suspended: a stopped holder would lose its lease")
 
     # ---- the lease
 
@@ -138,7 +171,7 @@ class Supervisor:
             case Tell.ENDING:
                 self._lost = True
             case Tell.STOPPED:
-                self._tell("not suspended: a stopped holder would lose its lease")
+                self._say_why()
             case Tell.EXITED:
                 self._status, self._left_behind = report.a, report.b
             case Tell.READY:
@@ -194,9 +227,9 @@ class Supervisor:
 
 def hold_signals() -> None:
     """Block what :class:`Supervisor` waits for, in this thread and in those made by it later."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, (*FORWARDED, signal.SIGCHLD))
+    signal.pthread_sigmask(signal.SIG_BLOCK, _AWAITED)
 
 
 def take_signals() -> None:
     """Let them through again in this thread alone."""
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, (*FORWARDED, signal.SIGCHLD))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _AWAITED)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import math
 import re
+import socket
+import struct
 import subprocess
 import uuid
 from pathlib import Path
@@ -235,6 +237,21 @@ def test_the_guard_is_of_no_use_by_itself() -> None:
     done = subprocess.run([guard.PROGRAM], capture_output=True, text=True, check=False)
     assert done.returncode == 125
     assert "belongs to `diskpaxos run`" in done.stderr
+
+
+def test_the_last_words_of_a_guard_are_heard() -> None:
+    """Also when it ended with unread messages of ours: the kernel then hands out an error before them."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours.setblocking(False)
+    listener = guard.Guard.__new__(guard.Guard)
+    listener._socket, listener.gone = ours, False
+    listener.move(1, 2)
+    theirs.send(struct.pack("=5Q", guard.Tell.EXITED, 256, 1, 0, 0))
+    theirs.close()
+    listener.move(3, 4)
+    assert listener.reports() == [guard.Report(guard.Tell.EXITED, 256, 1)]
+    assert listener.gone
+    ours.close()
 
 
 def test_a_guard_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
