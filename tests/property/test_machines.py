@@ -61,7 +61,8 @@ class Storage(RuleBasedStateMachine):
         assert _library is not None
         self.lib = _library
         self.scene = ctypes.c_void_p(self.lib.scene_new(disks, self.hosts, LEASES))
-        self.highest = [0] * LEASES
+        self.highest = [0] * LEASES  # token given, in whatever mode
+        self.exclusive = [0] * LEASES  # … in exclusive mode
         self.held: set[tuple[int, int]] = set()
         for host in range(self.hosts):  # everybody has a cached image: takes start with the Raise
             for kind in (TAKE, RELEASE):
@@ -137,10 +138,12 @@ class Storage(RuleBasedStateMachine):
                     continue
                 self.held.add((host, lease))
                 token = self.lib.scene_token(self.scene, host, lease)
-                if mode == EXCLUSIVE:
-                    assert token > self.highest[lease], (lease, host, token, self.highest)
-                assert token >= self.highest[lease]
+                # Sharers may come in any order among themselves: the one with the lower ballot may judge last.
+                floor = self.highest if mode == EXCLUSIVE else self.exclusive
+                assert token > floor[lease], (lease, host, mode, token, self.highest, self.exclusive)
                 self.highest[lease] = max(self.highest[lease], token)
+                if mode == EXCLUSIVE:
+                    self.exclusive[lease] = token
 
     def settle(self) -> None:
         """Storage behaves from now on: everything that is begun ends, everything can be taken."""
