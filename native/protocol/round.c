@@ -266,7 +266,7 @@ static bool blame_regressed(dpx_round *round)
     for (uint32_t i = 0; i < round->count; i++) {
         if (!round->items[i].in_sweep || !round->items[i].regressed)
             continue;
-        uint32_t area = round->wishes[i].lease->header.area;
+        uint32_t area = round->phase == ROUND_LOOK ? round->items[i].probe : round->wishes[i].lease->header.area;
         round->cause = (dpx_cause){.item = i, .block = dpx_own_block(world->geometry, area, world->self.slot)};
         return true;
     }

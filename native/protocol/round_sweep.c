@@ -104,6 +104,15 @@ static void build_write(dpx_round *round, struct round_channel *channel, uint32_
     round->world->in_flight[area] |= (uint8_t)(1u << disk);
 }
 
+/* Our last write on this disk that has completed: an image without it is an old one. */
+static uint64_t floor_of(const dpx_round *round, uint32_t i, uint32_t area, uint32_t disk)
+{
+    const uint64_t *written = round->world->written;
+    uint64_t done = round->wishes[i].lease->done[disk];
+    uint64_t any = written ? written[(size_t)area * DPX_MAX_DISKS + disk] : 0;
+    return done > any ? done : any;
+}
+
 static void build(dpx_round *round, uint32_t disk)
 {
     const dpx_geometry *geometry = round->world->geometry;
@@ -117,7 +126,7 @@ static void build(dpx_round *round, uint32_t disk)
             continue;
         channel->items[n] = i;
         channel->areas[n] = area_of(round, i);
-        channel->floors[n] = round->wishes[i].lease->done[disk];
+        channel->floors[n] = floor_of(round, i, channel->areas[n], disk);
         if (round->sweep_kind != SWEEP_READ)
             build_write(round, channel, disk, i);
         if (round->sweep_kind != SWEEP_WRITE) {
@@ -175,6 +184,9 @@ static void book_writes(dpx_round *round, struct round_channel *channel, bool cu
             continue;
         if (same_area && lease->done[request->disk] < channel->sequences[n])
             lease->done[request->disk] = channel->sequences[n];
+        uint64_t *written = round->world->written;
+        if (written && written[(size_t)area * DPX_MAX_DISKS + request->disk] < channel->sequences[n])
+            written[(size_t)area * DPX_MAX_DISKS + request->disk] = channel->sequences[n];
         if (current || (same_area && channel->sequences[n] == round->items[i].content.sequence))
             round->items[i].written |= bit;
     }

@@ -164,7 +164,7 @@ void dpx_after_rewrite_look(dpx_round *round, uint64_t now)
     }
     item->counted = item->returned;
     dpx_sweep_images(round, item, images);
-    uint8_t sound = drop_damaged(round, images);
+    uint8_t sound = drop_damaged(round, images) & (uint8_t)~item->regressed;
     dpx_view_scan(round->world, item->probe, images, (dpx_attempt){.mode = DPX_MODE_EXCLUSIVE}, now, &view);
     bool trusted = round->wishes[0].lease->known || dpx_sweep_majority(round, sound);
     if (view.lower.hold != 0 && !trusted) { /* a holder would take our higher last_exclusive for a taking */

@@ -30,6 +30,9 @@ typedef struct dpx_world {
     uint64_t *sequences;   /* max_leases, zeroed by the driver: per area, the sequence of this incarnation's
                               last own block there, under whatever name; NULL: the driver itself sees to it
                               that no name goes by what it knew before another one wrote in its area */
+    uint64_t *written;     /* max_leases * DPX_MAX_DISKS, zeroed by the driver: the same of the last write that
+                              completed, per area and disk, so that a copy older than that is known for one
+                              by whatever name it is read; NULL: each lease knows only its own */
 } dpx_world;
 
 static inline uint32_t dpx_majority(const dpx_geometry *geometry)

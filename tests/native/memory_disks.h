@@ -24,7 +24,7 @@ typedef struct memory_disks {
 typedef struct memory_host {
     memory_disks *disks;
     dpx_world world;
-    void *memory[5];
+    void *memory[6];
     dpx_heart *heart;
     dpx_lease directory;
 } memory_host;
@@ -168,6 +168,7 @@ static void host_prepare(memory_host *host, memory_disks *disks, uint8_t seed)
     host->world.peers = dpx_peers_place(host_memory(host, 0, dpx_peers_memory(geometry)), geometry, &me.host, &me.boot);
     host->world.in_flight = host_memory(host, 3, geometry->max_leases);
     host->world.sequences = host_memory(host, 4, geometry->max_leases * sizeof(uint64_t));
+    host->world.written = host_memory(host, 5, geometry->max_leases * DPX_MAX_DISKS * sizeof(uint64_t));
 }
 
 static dpx_verdict host_join(memory_host *host, memory_disks *disks, uint8_t seed)
@@ -189,7 +190,7 @@ static dpx_verdict host_join(memory_host *host, memory_disks *disks, uint8_t see
 
 static void host_forget(memory_host *host)
 {
-    for (int i = 0; i < 5; i++) {
+    for (size_t i = 0; i < sizeof host->memory / sizeof host->memory[0]; i++) {
         free(host->memory[i]);
         host->memory[i] = NULL;
     }

@@ -205,7 +205,7 @@ static void take_failed(world *w, host *h, task *t, dpx_verdict verdict)
     dpx_place place = dpx_place_of(w->geometry, cause->block);
     bool own = place.kind == DPX_KIND_OWN && place.slot == h->world.self.slot;
     if (verdict == DPX_DAMAGED && own && (w->quiet || rng_below(&w->chance, 2)))
-        h->rewrite_next = t->names[cause->item < t->count ? cause->item : 0];
+        h->rewrite_area = (int)place.area;
 }
 
 void actor_round_done(world *w, host *h, task *t)
@@ -367,23 +367,29 @@ static void act_leave(world *w, host *h)
 }
 
 /* An own block that is damaged or has regressed is made good by its owner. */
-bool actor_rewrite(world *w, host *h, uint8_t name)
+bool actor_rewrite(world *w, host *h, uint32_t area)
 {
+    uint8_t name = 0;
+    while (name < MAX_NAMES && !(h->leases[name].located && h->leases[name].header.area == area))
+        name++;
     if (h->busy[name] || h->held[name] || h->must_lower[name])
         return false;
-    if (!h->leases[name].located)
-        return false;
     task *t = new_task(w, h, TASK_REWRITE, 1, &name);
-    if (t)
-        begin(w, h, t, DPX_ROUND_REWRITE, 0);
-    return t != NULL;
+    if (!t)
+        return false;
+    if (name == MAX_NAMES) { /* no name of ours is there */
+        dpx_lease_reset(&h->leases[name], "", 0);
+        h->leases[name].located = true;
+        h->leases[name].header.area = area;
+    }
+    TRACE(w, "h%u rewrites its block in area %u", h->index, area);
+    begin(w, h, t, DPX_ROUND_REWRITE, 0);
+    return true;
 }
 
 static void act_rewrite(world *w, host *h)
 {
-    uint8_t name;
-    if (pick_free(w, h, 1, &name) == 1)
-        (void)actor_rewrite(w, h, name);
+    (void)actor_rewrite(w, h, 1 + rng_below(&w->chance, w->geometry->max_leases - 1));
 }
 
 static void act_directory(world *w, host *h, bool create)
@@ -408,10 +414,10 @@ void actor_act(world *w, host *h)
         act_leave(w, h);
         return;
     }
-    if (h->rewrite_next < MAX_NAMES) {
-        uint8_t name = h->rewrite_next;
-        h->rewrite_next = MAX_NAMES;
-        if (actor_rewrite(w, h, name))
+    if (h->rewrite_area >= 0) {
+        uint32_t area = (uint32_t)h->rewrite_area;
+        h->rewrite_area = -1;
+        if (actor_rewrite(w, h, area))
             return;
     }
     if (h->resolve_area >= 0 && rng_below(&w->chance, 2) &&

@@ -150,7 +150,8 @@ static bool stale_justified(const world *w, const dpx_wish *wish, const lease_tr
 static void check_refused(world *w, const host *h, const task *task, const dpx_flag *flag, const dpx_wish *wish)
 {
     const own_truth *own = &w->truth->own[wish->lease->header.area][flag->who.slot];
-    if (w->truth->replayed_at[wish->lease->header.area] || flag->hold == 0)
+    if (w->truth->replayed_at[wish->lease->header.area] || flag->hold == 0 ||
+        task->began <= w->truth->blind_until[h->index])
         return;
     for (uint32_t d = 0; d < w->geometry->disks; d++)
         if (w->truth->rolled[d])
@@ -168,7 +169,7 @@ static void check_refused(world *w, const host *h, const task *task, const dpx_f
 static void check_not_there(world *w, const host *h, uint8_t name, uint64_t began)
 {
     const truth *t = w->truth;
-    if (t->area_of[name] >= 0 && t->changed_at[name] < began)
+    if (t->area_of[name] >= 0 && t->changed_at[name] < began && began > t->blind_until[h->index])
         violate(w, VIOLATION_EXISTENCE, "h%u is told that there is no vm-%u, which is in area %d", h->index, name,
                 t->area_of[name]);
 }
@@ -231,7 +232,8 @@ void check_lost(world *w, host *h, uint8_t name)
         if (own->life != h->life || own->name != name)
             continue;
         uint32_t area = h->leases[name].header.area;
-        bool blurred = w->plan.replays || life_excused(w, h->life) || t->lives[h->life].paused;
+        bool blurred = w->plan.replays || life_excused(w, h->life) || t->lives[h->life].paused ||
+                       (t->blind_until[h->index] && w->now - w->geometry->outage_tolerance < t->blind_until[h->index]);
         for (uint32_t d = 0; d < w->geometry->disks; d++)
             blurred |= t->rolled[d];
         for (uint32_t j = 0; j < t->hold_count; j++)
@@ -274,7 +276,8 @@ void check_changed(world *w, host *h, dpx_verdict verdict)
     uint8_t name = h->change_name;
     if (life_excused(w, h->life))
         return;
-    bool steady = name < MAX_NAMES && t->changed_at[name] < h->change_began;
+    bool steady = name < MAX_NAMES && t->changed_at[name] < h->change_began &&
+                  h->change_began > t->blind_until[h->index];
     if (h->change_kind == DPX_CHANGE_RESOLVE) {
         outcome_note(w, verdict == DPX_DONE ? OUT_RESOLVED : OUT_CHANGE_OTHER);
         return;

@@ -91,6 +91,7 @@ typedef struct truth {
     uint16_t claim_life[MAX_SLOTS];
     int8_t area_of[MAX_NAMES];            /* -1: not there, -2: between states */
     uint64_t changed_at[MAX_NAMES];
+    uint64_t blind_until[MAX_HOSTS];      /* was shown old content until then */
     uint64_t replayed_at[MAX_AREAS];      /* one disk only: a declared replay hit it; 0: none */
     bool rolled[DPX_MAX_DISKS];           /* old content was put there */
     overlap overlaps[MAX_OVERLAPS];
@@ -116,6 +117,7 @@ void life_paused(world *w, uint8_t box);
 void life_thawed(world *w, uint8_t box);
 bool life_gone(const world *w, uint16_t number); /* ended, and its writes with it */
 void check_joined(world *w, host *h);
+void check_ended(world *w, host *h, dpx_end end);
 void check_reclaimed(world *w, host *h, const dpx_slot_record *record);
 void check_lifetime(world *w, host *h);
 

@@ -274,6 +274,48 @@ static void set_outage(world *w, outage *o, bool on)
     disk_unblock(w);
 }
 
+/* ---- one host is shown an old disk ---- */
+
+const uint8_t *damage_view(const world *w, const flight *f, uint64_t block)
+{
+    if (f->host == w->stale_host && f->disk == w->stale_disk)
+        return w->stale + block * w->geometry->block_size;
+    return disk_block(w, f->disk, block);
+}
+
+void damage_fresh(world *w)
+{
+    if (w->stale_host < 0)
+        return;
+    TRACE(w, "h%d sees disk %d as it is", w->stale_host, w->stale_disk);
+    w->truth->blind_until[w->stale_host] = w->now;
+    w->stale_host = w->stale_disk = -1;
+}
+
+static void show_old(world *w, const event *e)
+{
+    host *h = &w->hosts[e->host];
+    if (e->stamp == 0 && w->stale_host == e->host)
+        damage_fresh(w);
+    if (e->stamp == 0 || w->stale_host >= 0 || h->state != HOST_JOINED || h->reclaiming)
+        return;
+    memcpy(w->stale, w->disks[e->index], (size_t)w->geometry->total_blocks * w->geometry->block_size);
+    w->stale_host = e->host;
+    w->stale_disk = e->index;
+    w->truth->blind_until[e->host] = DPX_NEVER;
+    fault_note(w, FAULT_STALE_READS);
+    TRACE(w, "h%u is shown disk %u as it is now, for a while", e->host, e->index);
+}
+
+static void plan_stale(world *w)
+{
+    uint8_t victim = (uint8_t)rng_below(&w->chance, w->plan.hosts);
+    uint16_t disk = (uint16_t)rng_below(&w->chance, w->geometry->disks);
+    uint64_t from = w->now + rng_time(&w->chance, w->plan.duration);
+    event_push(w, from, EVENT_STALE, victim, disk, 1);
+    event_push(w, from + rng_time(&w->chance, 2 * w->geometry->outage_tolerance), EVENT_STALE, victim, disk, 0);
+}
+
 static void plan_outage(world *w, uint16_t index)
 {
     outage *o = &w->outages[index];
@@ -313,6 +355,8 @@ void damage_schedule(world *w)
         event_push(w, w->now + rng_time(&w->chance, p->duration), EVENT_DAMAGE, 0, 0, 0);
     for (uint32_t i = 0; i < p->replay_count; i++)
         event_push(w, w->now + rng_time(&w->chance, p->duration), EVENT_REPLAY, 0, 0, 0);
+    for (uint32_t i = 0; i < p->stales; i++)
+        plan_stale(w);
     for (uint32_t i = 0; i < p->outages; i++)
         plan_outage(w, (uint16_t)i);
 }
@@ -334,6 +378,9 @@ void damage_event(world *w, const event *e)
         break;
     case EVENT_REPLAY:
         send_again(w);
+        break;
+    case EVENT_STALE:
+        show_old(w, e);
         break;
     default: /* a snapshot, to come back later */
         if (w->plan.disk_faulty >> e->index & 1) {

@@ -110,7 +110,7 @@ static void draw_error(world *w, flight *f)
 static void schedule(world *w, flight *f)
 {
     plan *p = &w->plan;
-    uint64_t time = duration(w);
+    uint64_t time = duration(w) + f->late;
     f->return_at = w->now + time;
     bool parked = w->blocked[f->host][f->disk] > 0;
     bool pieces = false;
@@ -126,6 +126,32 @@ static void schedule(world *w, flight *f)
     f->parked = parked;
     if (!parked)
         flight_event(w, f, f->return_at, EVENT_RETURN);
+}
+
+/* The writes on which most depends get more than their share of trouble: their host dies or
+ * stops around them, they land late, or they land and fail. */
+static void hit_critical(world *w, flight *f, enum unit unit)
+{
+    dpx_place place = dpx_place_of(w->geometry, f->block);
+    dpx_slot_record record;
+    bool slot = place.kind == DPX_KIND_SLOT;
+    if (slot)
+        dpx_slot_decode(f->data, &record);
+    if (place.kind != DPX_KIND_HEADER && !(slot && (unit != UNIT_HEART || record.state == DPX_SLOT_FREE)))
+        return;
+    static const uint8_t blows[] = {HOST_KILL, HOST_POWER, HOST_BRIEF, HOST_BRIEF};
+    uint32_t fate = rng_below(&w->chance, 4);
+    if (fate == 0 && f->lands) {
+        f->error = -EIO;
+        fault_note(w, FAULT_FAILED_LANDED);
+    }
+    if (fate & 1) {
+        f->late = rng_time(&w->chance, rng_below(&w->chance, 2) ? 2 * w->geometry->claim_time : w->dead_time);
+        fault_note(w, FAULT_DELAYED);
+    }
+    if (fate >= 2)
+        event_push(w, w->now + rng_time(&w->chance, 2 * w->plan.latency), EVENT_FAULT, f->host,
+                   blows[rng_below(&w->chance, 4)], 0);
 }
 
 static void launch(world *w, call *c, dpx_extent *extent, bool write)
@@ -156,6 +182,8 @@ static void launch(world *w, call *c, dpx_extent *extent, bool write)
         check_write(w, f, (enum unit)c->unit);
     }
     draw_error(w, f);
+    if (write && !w->quiet && chance(&w->chance, w->plan.critical))
+        hit_critical(w, f, (enum unit)c->unit);
     trace_flight(w, f, "issue");
     schedule(w, f);
 }
@@ -277,7 +305,7 @@ static void read_blocks(world *w, flight *f, uint32_t upto)
     /* Pieces come from the front or from the end: by the parity of its number. */
     uint32_t from = f->order & 1 ? f->done : f->count - upto;
     if (f->extent)
-        memcpy(f->data + from * size, disk_block(w, f->disk, f->block + from), (upto - f->done) * size);
+        memcpy(f->data + from * size, damage_view(w, f, f->block + from), (upto - f->done) * size);
     f->done = upto;
 }
 

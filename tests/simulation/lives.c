@@ -166,6 +166,8 @@ void check_joined(world *w, host *h)
     if (l->claimed_paused) /* since when others may have seen it is hard to say */
         l->beat_real = l->started;
     w->truth->slot_owner[record->who.slot] = (uint16_t)(h->life + 1);
+    if (w->over)
+        return;
     if (!shown_slot(w, &record->who, DPX_SLOT_ACTIVE))
         violate(w, VIOLATION_NOT_SHOWN, "h%u joined slot %u, which no majority shows", h->index, record->who.slot);
     if (local >= l->lifetime_end)
@@ -176,6 +178,19 @@ void check_reclaimed(world *w, host *h, const dpx_slot_record *record)
 {
     check_slot(w, h, record);
     w->truth->slot_owner[record->who.slot] = 0;
+}
+
+/* Whom others call dead cannot act any more, unless its clock stood still. */
+void check_ended(world *w, host *h, dpx_end end)
+{
+    const life *l = life_of(w, h->life);
+    if (end != DPX_END_NOTICE && end != DPX_END_REPLACED && end != DPX_END_OWN_BLOCK)
+        return;
+    if (w->truth->claim_written[l->who.slot] && w->truth->lives[w->truth->claim_life[l->who.slot]].claimed_paused)
+        excuse(w, OUT_EXCUSED_PAUSE); /* its clock stood still in the middle of a claim */
+    else if (!l->paused && !w->plan.clock_beyond && local_now(w, h) < l->lifetime_end)
+        violate(w, VIOLATION_SLOT, "h%u (slot %u) is told that it is dead, within its lifetime", h->index,
+                l->who.slot);
 }
 
 /* A lifetime may run for S from an issue only if a majority of disks shows what was

@@ -89,6 +89,7 @@ void process_start(world *w, host *h)
     h->life = life_begin(w, h);
     memset(h->in_flight, 0, sizeof h->in_flight);
     memset(h->sequences, 0, sizeof h->sequences);
+    memset(h->written, 0, sizeof h->written);
     memset(h->busy, 0, sizeof h->busy);
     memset(h->held, 0, sizeof h->held);
     memset(h->must_lower, 0, sizeof h->must_lower);
@@ -96,7 +97,8 @@ void process_start(world *w, host *h)
     memset(&h->resolve, 0, sizeof h->resolve);
     memset(&h->directory, 0, sizeof h->directory);
     h->world = (dpx_world){.geometry = w->geometry, .wall = w->now, .random = rng_next(&w->chance),
-                           .in_flight = h->in_flight, .sequences = h->sequences};
+                           .in_flight = h->in_flight, .sequences = h->sequences,
+                           .written = h->written[0]};
     h->world.peers = dpx_peers_place(h->peers_memory, w->geometry, &w->boxes[h->box].host,
                                      &w->boxes[h->box].boot);
     introduce(w, h);
@@ -106,7 +108,7 @@ void process_start(world *w, host *h)
     h->suspect = 0;
     memset(h->retire_asked, 0, sizeof h->retire_asked);
     h->resolve_area = -1;
-    h->rewrite_next = MAX_NAMES;
+    h->rewrite_area = -1;
     h->serving = h->create_next = h->refused = false;
     h->timer_at = h->spin_at = 0;
     h->spins = 0;
@@ -143,6 +145,7 @@ void process_joined(world *w, host *h)
     h->change = dpx_change_place(h->memory[UNIT_CHANGE], &h->world, &h->directory);
     for (uint32_t i = 0; i < TASKS; i++)
         h->tasks[i].round = dpx_round_place(h->memory[UNIT_ROUND + i], &h->world, MAX_NAMES);
+    dpx_lease_reset(&h->leases[MAX_NAMES], "", 0);
     for (uint32_t name = 0; name < MAX_NAMES; name++) {
         char text[8];
         size_t length;
@@ -162,6 +165,8 @@ void process_end(world *w, host *h, enum process_end how)
     uint64_t S = w->geometry->outage_tolerance;
     life_end(w, h, how == END_FENCED);
     disk_orphan(w, h, how == END_POWER || how == END_FENCED);
+    if (w->stale_host == h->index)
+        damage_fresh(w);
     h->state = HOST_OFF;
     h->stopped = h->paused = false;
     h->stops++;
@@ -221,11 +226,12 @@ static void fence(world *w, host *victim)
     }
 }
 
-static void stop(world *w, host *h)
+static void stop(world *w, host *h, bool brief)
 {
     uint64_t S = w->geometry->outage_tolerance;
-    bool lengthy = rng_next(&w->chance) >> 63;
-    uint64_t duration = lengthy ? S + rng_time(&w->chance, 2 * w->dead_time) : rng_time(&w->chance, S / 2);
+    bool lengthy = !brief && rng_next(&w->chance) >> 63;
+    uint64_t duration = lengthy ? S + rng_time(&w->chance, 2 * w->dead_time)
+                                : rng_time(&w->chance, brief ? 4 * w->geometry->claim_time : S / 2);
     h->stopped = true;
     fault_note(w, lengthy ? FAULT_STOPPED_LONG : FAULT_STOPPED);
     TRACE(w, "h%u is stopped", h->index);
@@ -240,6 +246,8 @@ static void pause_box(world *w, host *h)
         return;
     bool lengthy = w->plan.long_pauses && rng_next(&w->chance) >> 63;
     uint64_t duration = rng_time(&w->chance, lengthy ? 2 * w->dead_time : S / 2);
+    if (lengthy && rng_next(&w->chance) >> 63) /* it wakes while others judge it */
+        duration = w->dead_time - S / 4 + rng_time(&w->chance, S / 2);
     fault_note(w, duration > w->dead_time ? FAULT_PAUSED_LONG : FAULT_PAUSED);
     life_paused(w, h->box);
     clock_freeze(b, w->now);
@@ -304,8 +312,9 @@ static void strike(world *w, host *h, enum host_fault fault)
         fence(w, h);
         break;
     case HOST_STOP:
+    case HOST_BRIEF:
         if (!h->stopped)
-            stop(w, h);
+            stop(w, h, fault == HOST_BRIEF);
         break;
     case HOST_PAUSE:
         pause_box(w, h);

@@ -11,6 +11,7 @@ void quiet_begin(world *w)
         event e = {.kind = EVENT_OUTAGE, .index = i};
         damage_event(w, &e);
     }
+    damage_fresh(w);
     damage_heal(w);
     check_overlaps(w);
     disk_hurry(w);
@@ -83,9 +84,9 @@ void quiet_act(world *w, host *h)
     }
     uint8_t name = (uint8_t)((h->served + h->index) % w->plan.names);
     h->serving = true;
-    uint8_t damaged = h->rewrite_next;
-    h->rewrite_next = MAX_NAMES;
-    if (damaged < MAX_NAMES && actor_rewrite(w, h, damaged))
+    int damaged = h->rewrite_area;
+    h->rewrite_area = -1;
+    if (damaged >= 0 && actor_rewrite(w, h, (uint32_t)damaged))
         return;
     if (h->resolve_area >= 0)
         (void)actor_change(w, h, DPX_CHANGE_RESOLVE, MAX_NAMES, DPX_NEVER);

@@ -57,6 +57,7 @@ enum fault {
     FAULT_DISK_HUNG,
     FAULT_DISK_MISSING,
     FAULT_DISK_OLD,     /* came back with old content */
+    FAULT_STALE_READS,  /* one host is shown a disk as it was a while ago */
     FAULT_PATH_LOST,    /* one host cut off from its disks */
     FAULT_BLACKOUT,     /* nobody reaches a majority */
     FAULT_KILLED,       /* process gone, machine up */
@@ -136,8 +137,9 @@ typedef struct plan {
     /* each I/O */
     odds delay, over_limit, fail, fail_landed, queue_loss, split_read, torn_write, land_early, wait_queue;
     odds deliver_late;
+    odds critical;             /* writes of headers, of claims, of free slots are hit on purpose */
     /* each host */
-    uint32_t kills, powers, stops, pauses, outages, damages, replay_count, fences;
+    uint32_t kills, powers, stops, pauses, outages, damages, replay_count, fences, stales;
     /* operations, weights */
     uint8_t weight_take, weight_release, weight_create, weight_delete, weight_leave, weight_rewrite;
     odds batch, shared, resume, wait;
@@ -176,6 +178,7 @@ typedef struct flight {
     dpx_extent *extent; /* NULL: its process is gone */
     uint64_t issued_at;
     uint64_t issued_local; /* by the clock of its host */
+    uint64_t late;         /* more than usual */
     uint64_t return_at;
     uint32_t block, count;
     uint32_t done;      /* blocks (reads) or pieces (writes) transferred so far */
@@ -211,11 +214,12 @@ enum event_kind {
     EVENT_DAMAGE,
     EVENT_REPLAY,
     EVENT_SNAPSHOT, /* index: disk */
+    EVENT_STALE,    /* host; index: disk; stamp 1: begins, 0: ends */
     EVENT_QUIET,
     EVENT_DEADLINE,
 };
 
-enum host_fault { HOST_KILL, HOST_POWER, HOST_STOP, HOST_PAUSE, HOST_FENCE };
+enum host_fault { HOST_KILL, HOST_POWER, HOST_STOP, HOST_BRIEF, HOST_PAUSE, HOST_FENCE };
 
 /* ---- hosts: one process each ---- */
 
@@ -263,7 +267,7 @@ typedef struct host {
     void *memory[UNIT_COUNT];
     void *peers_memory;
     uint8_t in_flight[MAX_AREAS], reclaim_in_flight[MAX_AREAS]; /* world.in_flight */
-    uint64_t sequences[MAX_AREAS];                              /* world.sequences */
+    uint64_t sequences[MAX_AREAS], written[MAX_AREAS][DPX_MAX_DISKS]; /* likewise */
     bool reclaiming;      /* UNIT_RECLAIM is in use; likewise: */
     bool reclaim_judged;
     bool changing;
@@ -274,21 +278,21 @@ typedef struct host {
     bool claim_done;      /* but perhaps a request of it is still out */
     uint8_t suspect;      /* disks on which the heart waits for the claim's write */
     int resolve_area;     /* a half-made change was met there; -1: none */
-    uint8_t rewrite_next; /* name whose own block is damaged; MAX_NAMES: none */
+    int rewrite_area;     /* whose own block is damaged or has regressed; -1: none */
     bool create_next;     /* last phase: the lease to take is not there */
     dpx_lease resolve;
     bool leave_soon;
     uint64_t retire_asked[MAX_SLOTS]; /* generation that the administrator declared gone */
     dpx_uuid fresh;       /* of the lease being created */
     task tasks[TASKS];
-    dpx_lease leases[MAX_NAMES];
+    dpx_lease leases[MAX_NAMES + 1]; /* the last one: for work on an area whose name does not matter */
     dpx_lease directory;
     dpx_lease *owners[MAX_AREAS]; /* whose own block this host's block there is */
     uint32_t resolved_area;       /* by the change under way, for nobody; UINT32_MAX: none */
-    bool busy[MAX_NAMES];
-    bool held[MAX_NAMES];
-    bool exclusive[MAX_NAMES];
-    bool must_lower[MAX_NAMES]; /* lost: the flag is still to be taken down */
+    bool busy[MAX_NAMES + 1];
+    bool held[MAX_NAMES + 1];
+    bool exclusive[MAX_NAMES + 1];
+    bool must_lower[MAX_NAMES + 1]; /* lost: the flag is still to be taken down */
     /* the last phase: everybody takes every lease */
     uint32_t served;
     bool serving;
@@ -342,6 +346,8 @@ typedef struct world {
 
     uint8_t *disks[DPX_MAX_DISKS];
     uint8_t *snapshot;
+    uint8_t *stale;      /* what stale_host is shown of stale_disk; -1: nobody */
+    int stale_host, stale_disk;
     int snapshot_disk; /* -1: none */
     uint8_t blocked[MAX_HOSTS][DPX_MAX_DISKS];  /* outages that cover this path, hanging … */
     uint8_t missing[MAX_HOSTS][DPX_MAX_DISKS];  /* … or failing */
@@ -416,6 +422,8 @@ void call_free(world *w, call *c);
 void damage_event(world *w, const event *e); /* OUTAGE, DAMAGE, REPLAY, SNAPSHOT */
 void damage_schedule(world *w);
 void damage_written(world *w, uint32_t disk, uint64_t block); /* a write landed there */
+const uint8_t *damage_view(const world *w, const flight *f, uint64_t block); /* what a read is shown */
+void damage_fresh(world *w);                                                 /* … the truth again */
 bool damage_at(const world *w, uint32_t disk, uint64_t block);
 void damage_tear(world *w, flight *f); /* power lost in the middle of this write */
 void damage_heal(world *w);
@@ -454,7 +462,7 @@ void actor_change_done(world *w, host *h);
 bool actor_take(world *w, host *h, uint32_t count, const uint8_t *names, enum dpx_mode mode, uint64_t wait,
                 int resume);
 bool actor_release(world *w, host *h, uint32_t count, const uint8_t *names);
-bool actor_rewrite(world *w, host *h, uint8_t name);
+bool actor_rewrite(world *w, host *h, uint32_t area);
 bool actor_change(world *w, host *h, dpx_change_kind kind, uint8_t name, uint64_t wait);
 void quiet_begin(world *w);
 void quiet_act(world *w, host *h);

@@ -127,9 +127,13 @@ void process_steward(world *w, host *h)
         check_process(w, h, slot, &peer->record);
         if (dpx_peers_silent(peers, slot))
             dpx_peers_want_slot(h->world.peers, slot);
-        if (dpx_peers_drain(peers, slot) == DPX_NOT_DRAINED)
+        bool drained = dpx_peers_drain(peers, slot) != DPX_NOT_DRAINED;
+        if (!drained)
             administrate(w, h, slot, &peer->record);
-        else if (!h->reclaiming && rng_below(&w->chance, 2) == 0)
+        /* Now and then it asks too early, and must be refused. */
+        bool asks = drained ? rng_below(&w->chance, 2) == 0
+                            : !w->quiet && dpx_peers_dead(peers, &peer->record.who) && rng_below(&w->chance, 4) == 0;
+        if (asks && !h->reclaiming && w->stale_host != h->index)
             reclaim(w, h, slot);
     }
 }

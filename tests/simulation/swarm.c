@@ -58,6 +58,7 @@ static void draw_io(world *w)
     p->land_early = swarm_odds(w, 1, 4);
     p->wait_queue = swarm_odds(w, 2, 6);
     p->deliver_late = swarm_odds(w, 2, 6);
+    p->critical = swarm_odds(w, 1, 4);
 }
 
 static void draw_faults(world *w)
@@ -82,6 +83,7 @@ static void draw_faults(world *w)
     p->outages = swarm_count(w, 3);
     p->damages = swarm_count(w, 4);
     p->fences = rng_below(&w->chance, 4) == 0;
+    p->stales = rng_below(&w->chance, 6) == 0 ? 1 + rng_below(&w->chance, 3) : 0;
     p->clock_beyond = rng_below(&w->chance, 64) == 0;
     if (p->clock_beyond) {
         fault_note(w, FAULT_CLOCK_BEYOND);

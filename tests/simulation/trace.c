@@ -23,6 +23,7 @@ const char *const fault_names[FAULT_COUNT] = {
     [FAULT_DISK_HUNG] = "disk hung",
     [FAULT_DISK_MISSING] = "disk missing",
     [FAULT_DISK_OLD] = "disk back with old content",
+    [FAULT_STALE_READS] = "host shown an old disk",
     [FAULT_PATH_LOST] = "host cut off",
     [FAULT_BLACKOUT] = "blackout",
     [FAULT_KILLED] = "process killed",

@@ -34,6 +34,10 @@
  * failed).  With one disk, replays hit lease blocks only, and only the promise that their
  * holder learns of a loss within 2 S is held against the protocol.
  *
+ * One joined host may be shown one disk as it was when that began (its writes go through): a
+ * path with a cache of its own.  Not while it claims a slot: it has no block of its own there
+ * yet that could give the old content away.
+ *
  * Of content: a flipped bit or a block of zeros anywhere but in the superblock, on any disk.
  * The administrator restores such blocks when the faults stop.  A block never lies: what
  * carries a right checksum was once written there.
@@ -45,8 +49,8 @@
  * rates within ±5 % of real time (in marked histories beyond it: a violation there, or one
  * that a long pause of the clock explains, is counted as excused, not as a failure).
  *
- * Not modelled: a disk that acknowledges what it has not written, reads that return the
- * content of another moment or another block with a right checksum and index, superblocks.
+ * Not modelled: a disk that acknowledges what it has not written, reads of several paths that
+ * are old at the same time, of a claimer, or of another block, and superblocks.
  */
 #include "checker.h"
 
@@ -66,8 +70,9 @@ world *world_new(void)
     for (uint32_t d = 0; d < DPX_MAX_DISKS; d++)
         w->disks[d] = aligned_alloc(4096, DISK_BYTES);
     w->snapshot = aligned_alloc(4096, DISK_BYTES);
+    w->stale = aligned_alloc(4096, DISK_BYTES);
     w->orphans = aligned_alloc(4096, 1 << 20);
-    if (!w->disks[DPX_MAX_DISKS - 1] || !w->snapshot || !w->orphans)
+    if (!w->disks[DPX_MAX_DISKS - 1] || !w->snapshot || !w->stale || !w->orphans)
         abort();
     for (uint32_t i = 0; i < PRESETS; i++)
         if (preset_geometry(i)->total_blocks * preset_geometry(i)->block_size > DISK_BYTES)
@@ -106,7 +111,7 @@ static void reset_pools(world *w)
         w->ring[i].used = false;
     for (uint32_t i = 0; i < MAX_OUTAGES; i++)
         w->outages[i].on = false;
-    w->snapshot_disk = -1;
+    w->snapshot_disk = w->stale_host = w->stale_disk = -1;
     w->ring_at = 0;
 }
 
@@ -162,6 +167,7 @@ static void begin(world *w, uint64_t seed)
     plan_faults(w, w->plan.kills, HOST_KILL);
     plan_faults(w, w->plan.powers, HOST_POWER);
     plan_faults(w, w->plan.stops, HOST_STOP);
+    plan_faults(w, w->plan.stops, HOST_BRIEF);
     plan_faults(w, w->plan.pauses, HOST_PAUSE);
     plan_faults(w, w->plan.fences, HOST_FENCE);
     w->quiet_at = w->now + w->plan.duration;
