@@ -92,6 +92,7 @@ static void scan_change(const dpx_world *world, const dpx_own *own, bool dead_se
 {
     if (own->change_token == 0 || own->hold == 0 || view->header.directory_token > own->change_token)
         return;
+    view->change_pending = true;
     if (!dead_self && !dpx_peers_dead(world->peers, &own->who))
         return; /* alive: its exclusive flag is in the way anyhow */
     view->change_open = true;

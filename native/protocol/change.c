@@ -355,6 +355,7 @@ static void advance_blocks(dpx_change *change, uint64_t now)
         start_blocks(change, PHASE_WRITE, now);
     } else if (majority) {
         area_lease(change)->header = change->header;
+        area_lease(change)->undecided = false;
         bool asked_for = !change->resolving || change->kind == DPX_CHANGE_RESOLVE;
         start_release(change, asked_for ? DPX_DONE : DPX_RUNNING, now);
     } else { /* neither flag falls before the header is durable: try until the lifetime ends */

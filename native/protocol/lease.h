@@ -10,6 +10,7 @@ typedef struct dpx_lease {
 
     bool located;      /* area and header are known */
     dpx_header header; /* as last read on a majority (area in it) */
+    bool undecided;    /* … while a change of it was under way: it may be on a minority, and gone tomorrow */
 
     bool known;        /* the own block was read (or written) by this incarnation */
     uint64_t sequence; /* of the last write issued, or carried on */

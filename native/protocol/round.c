@@ -127,6 +127,8 @@ void dpx_round_look(dpx_round *round, uint64_t now)
     round->phase = ROUND_LOOK;
     for (uint32_t i = 0; i < round->count; i++)
         round->items[i].in_sweep = round->items[i].looks;
+    if (round->kind == DPX_ROUND_REWRITE)
+        dpx_before_rewrite_look(round);
     dpx_sweep_begin(round, SWEEP_READ, dpx_round_deadline(round, now), now);
 }
 
@@ -380,7 +382,7 @@ static void resume_after_pause(dpx_round *round, uint64_t now)
     } else if (round->phase == ROUND_JUDGE_PAUSE) {
         round->phase = ROUND_JUDGE;
         dpx_sweep_begin(round, SWEEP_READ, dpx_round_deadline(round, now), now);
-    } else {
+    } else if (!dpx_rewrite_again(round, now)) {
         round->phase = ROUND_LOWER;
         dpx_sweep_begin(round, SWEEP_WRITE, dpx_round_deadline(round, now), now);
     }

@@ -73,14 +73,16 @@ void dpx_judge_learn(const dpx_world *world, dpx_wish *wish, const dpx_view *vie
     if (!lease->known)
         carry_on(world, lease, view);
     lease->top_ballot = view->top;
-    if (wish->change_token == 0)
+    if (wish->change_token == 0) {
         lease->header = view->header;
+        lease->undecided = view->change_pending;
+    }
     bool same = flag->hold != 0 && flag->hold == lease->flag.hold &&
                 dpx_incarnation_equal(&flag->who, &lease->flag.who);
     uint64_t first_seen = same ? lease->flag.seen_at : flag->seen_at;
     lease->flag = *flag;
     lease->flag.seen_at = first_seen;
-    lease->cached = true;
+    lease->cached = !view->change_pending;
 }
 
 uint64_t dpx_judge_ballot(const dpx_round *round)
@@ -103,6 +105,7 @@ static void set_label(dpx_own *content, const char *label, uint8_t length)
     memcpy(content->label, label, length);
 }
 
+/* Whoever quoted an undecided header would make the area unreadable (simulated history 200014994). */
 static void start_content(const dpx_round *round, struct round_item *item, const dpx_lease *lease)
 {
     uint64_t sequence = item->content.sequence;
@@ -113,7 +116,7 @@ static void start_content(const dpx_round *round, struct round_item *item, const
                               .lease = lease->header.lease,
                               .directory_token = lease->directory_token,
                               .ballot = lease->ballot};
-    if (lease->header.directory_token > lease->directory_token)
+    if (!lease->undecided && lease->header.directory_token > lease->directory_token)
         item->content.directory_token = lease->header.directory_token;
 }
 

@@ -37,6 +37,7 @@ struct round_item {
     uint32_t probes;
     uint64_t ballot;      /* of the attempt, 0: none */
     uint64_t token;       /* what it would be taken with */
+    uint64_t drawn;       /* last sequence of the area when the look (rewrite) or the write began */
     dpx_own content;      /* what a writing sweep writes */
 };
 
@@ -149,6 +150,10 @@ void dpx_after_look(dpx_round *round, uint64_t now);
 void dpx_after_raise(dpx_round *round, uint64_t now);
 void dpx_after_watch_look(dpx_round *round, uint64_t now);
 void dpx_after_heal(dpx_round *round, enum sweep_state state, uint64_t now);
+/* Notes what the area is at (DPX_NEVER: it is being written, the images will not do). */
+void dpx_before_rewrite_look(dpx_round *round);
 void dpx_after_rewrite_look(dpx_round *round, uint64_t now);
+/* True: another name wrote there since, so it was started over instead of being written. */
+bool dpx_rewrite_again(dpx_round *round, uint64_t now);
 
 #endif

@@ -32,7 +32,7 @@ void dpx_sweep_begin(dpx_round *round, enum sweep_kind kind, uint64_t limit, uin
             uint64_t *last = round->world->sequences ? &round->world->sequences[lease->header.area] : NULL;
             if (last && *last > lease->sequence)
                 lease->sequence = *last; /* another name's: each number is used once */
-            item->content.sequence = ++lease->sequence;
+            item->content.sequence = item->drawn = ++lease->sequence;
             if (last)
                 *last = lease->sequence;
             item->written = 0;

@@ -82,6 +82,7 @@ static dpx_verdict look_at(dpx_round *round, uint32_t i, uint64_t now)
             return DPX_UNDRAINED;
         }
         wish->lease->header = view.header; /* whatever a majority shows is what will be completed */
+        wish->lease->undecided = true;
     } else if (!dpx_judge_header(&view, wish)) {
         round->cause.item = i;
         return DPX_CHANGED;

@@ -111,7 +111,17 @@ void dpx_after_heal(dpx_round *round, enum sweep_state state, uint64_t now)
 
 /* ---- rewriting a damaged own block ---- */
 
-/* Blocks that are damaged say nothing.  Returns the disks (bits) that show a sound own block. */
+/* The own block on this disk is what we wrote last there, if ever we did. */
+static bool up_to_date(const dpx_round *round, uint32_t disk, const uint8_t *block)
+{
+    const dpx_incarnation *self = &round->world->self;
+    uint64_t written = round->channels[disk].floors[0];
+    dpx_key key = dpx_block_key(block);
+    return written == 0 || (key.generation == self->generation && key.sequence >= written);
+}
+
+/* Blocks that are damaged say nothing, and what is left of old content says too little.  Returns
+ * the disks (bits) that show a sound own block. */
 static uint8_t drop_damaged(dpx_round *round, const uint8_t *const images[DPX_MAX_DISKS])
 {
     const dpx_geometry *geometry = round->world->geometry;
@@ -123,7 +133,7 @@ static uint8_t drop_damaged(dpx_round *round, const uint8_t *const images[DPX_MA
             enum dpx_kind kind = n == 0 ? DPX_KIND_HEADER : DPX_KIND_OWN;
             if (dpx_block_check(block, geometry, kind, d, first + n) != DPX_SOUND)
                 memset(block, 0, geometry->block_size);
-            else if (n == 1 + round->world->self.slot)
+            else if (n == 1 + round->world->self.slot && up_to_date(round, d, block))
                 sound |= (uint8_t)(1u << d);
         }
     }
@@ -140,6 +150,7 @@ static bool restore_own(dpx_round *round, const dpx_view *view, bool trusted)
     uint64_t above = (top / DPX_BALLOT_SLOTS + DPX_BALLOT_SLOTS) * DPX_BALLOT_SLOTS + round->world->self.slot;
     lease->header = view->header;
     lease->header.area = round->items[0].probe;
+    lease->undecided = view->change_pending;
     if (!lease->known && view->own_seen) {
         lease->ballot = view->own.ballot;
         lease->last_exclusive = view->own.last_exclusive;
@@ -153,18 +164,49 @@ static bool restore_own(dpx_round *round, const dpx_view *view, bool trusted)
     return trusted || above < DPX_BALLOT_CEILING;
 }
 
+/* What another name of this host writes there from now on, or has on its way, may be missing in
+ * the images; its ballot would be taken back by what they say (simulated history 1105). */
+void dpx_before_rewrite_look(dpx_round *round)
+{
+    struct round_item *item = &round->items[0];
+    const dpx_world *world = round->world;
+    uint8_t all = (uint8_t)((1u << world->geometry->disks) - 1);
+    bool settled = dpx_sweep_majority(round, all & (uint8_t)~world->in_flight[item->probe]);
+    item->drawn = !settled ? DPX_NEVER : world->sequences ? world->sequences[item->probe] : 0;
+}
+
+static bool overtaken(const dpx_round *round)
+{
+    const struct round_item *item = &round->items[0];
+    return item->drawn == DPX_NEVER ||
+           (round->world->sequences && round->world->sequences[item->probe] != item->drawn);
+}
+
+bool dpx_rewrite_again(dpx_round *round, uint64_t now)
+{
+    dpx_lease *lease = round->wishes[0].lease;
+    if (round->kind != DPX_ROUND_REWRITE || !overtaken(round))
+        return false;
+    lease->known = lease->cached = false;
+    memset(lease->done, 0, sizeof lease->done);
+    dpx_round_pause(round, ROUND_LOOK_PAUSE, dpx_round_settle(round), now);
+    return true;
+}
+
 void dpx_after_rewrite_look(dpx_round *round, uint64_t now)
 {
     struct round_item *item = &round->items[0];
     const uint8_t *images[DPX_MAX_DISKS];
     dpx_view view;
+    if (dpx_rewrite_again(round, now))
+        return;
     if (!dpx_sweep_majority(round, item->returned)) {
         dpx_round_finish(round, DPX_STORAGE);
         return;
     }
     item->counted = item->returned;
     dpx_sweep_images(round, item, images);
-    uint8_t sound = drop_damaged(round, images) & (uint8_t)~item->regressed;
+    uint8_t sound = drop_damaged(round, images);
     dpx_view_scan(round->world, item->probe, images, (dpx_attempt){.mode = DPX_MODE_EXCLUSIVE}, now, &view);
     bool trusted = round->wishes[0].lease->known || dpx_sweep_majority(round, sound);
     if (view.lower.hold != 0 && !trusted) { /* a holder would take our higher last_exclusive for a taking */

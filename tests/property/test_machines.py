@@ -139,8 +139,8 @@ class Storage(RuleBasedStateMachine):
                 self.held.add((host, lease))
                 token = self.lib.scene_token(self.scene, host, lease)
                 # Sharers may come in any order among themselves: the one with the lower ballot may judge last.
-                floor = self.highest if mode == EXCLUSIVE else self.exclusive
-                assert token > floor[lease], (lease, host, mode, token, self.highest, self.exclusive)
+                floor = self.highest[lease] + 1 if mode == EXCLUSIVE else self.exclusive[lease]
+                assert token >= floor, (lease, host, mode, token, self.highest, self.exclusive)
                 self.highest[lease] = max(self.highest[lease], token)
                 if mode == EXCLUSIVE:
                     self.exclusive[lease] = token

@@ -61,6 +61,10 @@ static void check_slot_write(world *w, const flight *f, enum unit unit, const dp
             if (t->claim_written[place->slot] != 0 && t->claim_life[place->slot] != f->life &&
                 w->now < t->claim_written[place->slot] + w->geometry->claim_time)
                 fault_note(w, FAULT_CLAIM_RACE);
+            if (t->claim_life[place->slot] != f->life && t->claim_generation[place->slot] >= record.who.generation)
+                t->contested[place->slot] = record.who.generation;
+            if (record.who.generation > t->claim_generation[place->slot])
+                t->claim_generation[place->slot] = record.who.generation;
             t->claim_written[place->slot] = w->now;
             t->claim_life[place->slot] = f->life;
         } else if (record.state == DPX_SLOT_ACTIVE) {
@@ -92,7 +96,7 @@ static void new_owner(world *w, own_truth *own, uint16_t number, uint64_t genera
         if (own->last_exclusive > lease->crashed)
             lease->crashed = own->last_exclusive;
     }
-    *own = (own_truth){.life = (uint16_t)(number + 1), .generation = generation};
+    *own = (own_truth){.life = (uint16_t)(number + 1), .generation = generation, .rewritten = own->rewritten};
 }
 
 /* The own block of a slot as issued: one writer, a growing sequence. */
@@ -121,8 +125,8 @@ static void check_own_write(world *w, const flight *f, enum unit unit, const dpx
     if (block.last_exclusive > own->last_exclusive) {
         own->last_exclusive = block.last_exclusive;
         /* Not an attempt: a damaged block rewritten, which may have said that much. */
-        if (block.hold == 0 && own->uuid != NONE16 && block.last_exclusive > t->leases[own->uuid].crashed)
-            t->leases[own->uuid].crashed = block.last_exclusive;
+        if (block.hold == 0)
+            own->rewritten = block.last_exclusive;
     }
     if (block.sequence < own->sequence)
         return; /* issued late: a newer one is on its way to other disks */
@@ -171,7 +175,7 @@ bool shown_slot(const world *w, const dpx_incarnation *who, enum dpx_slot_state 
         shown += damage_at(w, d, block) || w->truth->rolled[d] ||
                  (record.state == state && dpx_incarnation_equal(&record.who, who)) ||
                  (state == DPX_SLOT_FREE && record.who.generation > who->generation) ||
-                 (record.state == DPX_SLOT_CLAIMING && record.who.generation == who->generation);
+                 (record.state == DPX_SLOT_CLAIMING && record.who.generation <= who->generation);
     }
     return shown >= w->majority;
 }

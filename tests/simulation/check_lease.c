@@ -37,7 +37,7 @@ static bool check_conflict(world *w, const host *h, const hold *other, uint32_t 
         outcome_note(w, OUT_TAKEOVER);
         return true; /* over: forget it */
     }
-    if (replayed(w, area, true)) {
+    if (replayed(w, area, !l->paused)) { /* a clock that stood still prolongs "lately" */
         if (t->overlap_count < MAX_OVERLAPS)
             t->overlaps[t->overlap_count++] =
                 (overlap){.first = other->grant, .second = NONE16, .until = w->now + 2 * w->geometry->outage_tolerance};
@@ -131,6 +131,8 @@ static bool crashed_above(const world *w, uint32_t area, const lease_truth *leas
         return true;
     for (uint32_t slot = 0; slot < w->geometry->max_hosts; slot++) {
         const own_truth *own = &t->own[area][slot];
+        if (own->rewritten > token)
+            return true;
         if (own->life == 0 || own->last_exclusive <= token)
             continue;
         uint16_t owner = (uint16_t)(own->life - 1);

@@ -80,6 +80,8 @@ void check_reset(world *w)
     memset(t->beat_issued, 0, sizeof t->beat_issued);
     memset(t->claim_written, 0, sizeof t->claim_written);
     memset(t->claim_life, 0, sizeof t->claim_life);
+    memset(t->claim_generation, 0, sizeof t->claim_generation);
+    memset(t->contested, 0, sizeof t->contested);
     memset(t->blind_until, 0, sizeof t->blind_until);
     memset(t->replayed_at, 0, sizeof t->replayed_at);
     memset(t->rolled, 0, sizeof t->rolled);

@@ -55,6 +55,7 @@ typedef struct own_truth {
     uint64_t lowered[4];      /* holds taken down durably, and when */
     uint64_t lowered_at[4];
     uint32_t lowered_next;
+    uint64_t rewritten;   /* highest last_exclusive that a rewritten block claims, of whatever lease it thought it was */
 } own_truth;
 
 /* A grant, for the order of all of them. */
@@ -89,6 +90,8 @@ typedef struct truth {
     uint64_t beat_real[MAX_SLOTS][DPX_MAX_DISKS];
     uint64_t claim_written[MAX_SLOTS];    /* last claiming record, by whom and when */
     uint16_t claim_life[MAX_SLOTS];
+    uint64_t claim_generation[MAX_SLOTS];
+    uint64_t contested[MAX_SLOTS];        /* highest generation that several lives claimed */
     int8_t area_of[MAX_NAMES];            /* -1: not there, -2: between states */
     uint64_t changed_at[MAX_NAMES];
     uint64_t blind_until[MAX_HOSTS];      /* was shown old content until then */

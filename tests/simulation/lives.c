@@ -188,6 +188,8 @@ void check_ended(world *w, host *h, dpx_end end)
         return;
     if (w->truth->claim_written[l->who.slot] && w->truth->lives[w->truth->claim_life[l->who.slot]].claimed_paused)
         excuse(w, OUT_EXCUSED_PAUSE); /* its clock stood still in the middle of a claim */
+    else if (w->truth->contested[l->who.slot] == l->who.generation)
+        return; /* somebody else's void claim of this generation was declared dead: it joins anew */
     else if (!l->paused && !w->plan.clock_beyond && local_now(w, h) < l->lifetime_end)
         violate(w, VIOLATION_SLOT, "h%u (slot %u) is told that it is dead, within its lifetime", h->index,
                 l->who.slot);
