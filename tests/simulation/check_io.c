@@ -69,7 +69,8 @@ static void check_slot_write(world *w, const flight *f, enum unit unit, const dp
             t->claim_life[place->slot] = f->life;
         } else if (record.state == DPX_SLOT_ACTIVE) {
             check_drained(w, f, place->slot);
-        } else if (record.who.generation != t->slot_generation[place->slot]) {
+        } else if (record.who.generation != l->reclaimed) { /* its first disk */
+            l->reclaimed = record.who.generation;
             check_reclaimed(w, &w->hosts[f->host], &record); /* others may claim it from here on */
         }
         return;

@@ -37,7 +37,7 @@ static bool check_conflict(world *w, const host *h, const hold *other, uint32_t 
         outcome_note(w, OUT_TAKEOVER);
         return true; /* over: forget it */
     }
-    if (replayed(w, area, !l->paused)) { /* a clock that stood still prolongs "lately" */
+    if (replayed(w, area, !l->paused) || replayed(w, other->area, !l->paused)) { /* a stopped clock prolongs "lately" */
         if (t->overlap_count < MAX_OVERLAPS)
             t->overlaps[t->overlap_count++] =
                 (overlap){.first = other->grant, .second = NONE16, .until = w->now + 2 * w->geometry->outage_tolerance};
@@ -116,7 +116,7 @@ void check_taken(world *w, host *h, const task *task, uint32_t item)
     for (uint32_t i = 0; i < t->overlap_count; i++)
         if (t->overlaps[i].second == NONE16)
             t->overlaps[i].second = logged;
-    t->holds[t->hold_count++] = (hold){.life = h->life, .uuid = uuid, .grant = logged, .name = name,
+    t->holds[t->hold_count++] = (hold){.life = h->life, .uuid = uuid, .grant = logged, .area = area, .name = name,
                                        .exclusive = exclusive, .token = wish->token};
     outcome_note(w, wish->resume ? OUT_RESUMED : exclusive ? OUT_TAKEN : OUT_TAKEN_SHARED);
 }

@@ -23,6 +23,7 @@ typedef struct life {
     uint64_t act_until;   /* real; of an ended life */
     uint64_t stop_until;  /* … + K + W */
     uint32_t start_time;  /* of the process, for its slot record */
+    uint64_t reclaimed;   /* generation of its last reclaim that was judged */
 } life;
 
 /* A lease held, as far as its host was told. */
@@ -31,6 +32,7 @@ typedef struct hold {
     uint8_t name;
     bool exclusive;
     uint64_t token;
+    uint32_t area;
 } hold;
 
 typedef struct lease_truth {

@@ -49,6 +49,16 @@ void damage_tear(world *w, flight *f)
     check_headers(w);
 }
 
+/* A write that is half done there begins anew: its first pieces went into the damaged block. */
+static void restart_writes(world *w, const damage *d)
+{
+    for (uint32_t i = 0; i < w->flight_top; i++) {
+        flight *f = &w->flights[i];
+        if (f->used && f->write && !f->landed && f->disk == d->disk && f->block == d->block)
+            f->done = 0;
+    }
+}
+
 void damage_heal(world *w)
 {
     for (uint32_t i = 0; i < MAX_DAMAGE; i++) {
@@ -57,6 +67,7 @@ void damage_heal(world *w)
             continue;
         d->used = false;
         memcpy(disk_block(w, d->disk, d->block), d->saved, w->geometry->block_size);
+        restart_writes(w, d);
         TRACE(w, "administrator: block %u of disk %u restored", d->block, d->disk);
     }
     check_headers(w);
