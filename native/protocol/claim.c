@@ -1,5 +1,5 @@
-/* Phases of an attempt: read the table (from t0) → read the notices, if there are any →
- * write "claiming" → wait 1.5 T_claim → read it back → write "active" (→ write "free" when
+/* Phases of an attempt: read the table (from t0) → read the notices → write "claiming" → wait
+ * 1.5 T_claim → read it back → write the notices → write "active" (→ write "free" when
  * reclaiming).  A failed attempt writes nothing more: its record dies like any other. */
 #include "claim_state.h"
 
@@ -113,8 +113,7 @@ static bool phase_over(const dpx_claim *claim)
 {
     for (uint32_t d = 0; d < claim->world->geometry->disks; d++) {
         const struct claim_channel *channel = &claim->channels[d];
-        bool takes_part = claim->phase == PHASE_TABLE || claim->phase == PHASE_ACTIVE ||
-                          claim->phase == PHASE_FREE || channel->counts;
+        bool takes_part = claim->phase == PHASE_TABLE || claim->phase >= PHASE_NOTE || channel->counts;
         if (takes_part && (!channel->sent || channel->request.outstanding))
             return false;
     }
@@ -181,19 +180,20 @@ static void choose(dpx_claim *claim, uint64_t now)
     claim->record.who.slot = slot;
     claim->record.notices = claim->world->peers->slots[slot].record.notices;
     claim->noticed = 0;
-    claim->carried_generation = claim->carried_sequence = 0;
     memset(claim->carried, 0, geometry->max_hosts * sizeof *claim->carried);
-    bool any_notice = false;
     for (uint32_t d = 0; d < geometry->disks; d++)
         claim->channels[d].counts = dpx_claim_claimable_on(claim, d, slot);
-    for (uint32_t other = 0; other < geometry->max_hosts; other++)
-        any_notice |= claim->world->peers->slots[other].record.notices > 0;
-    if (!any_notice) {
-        start_write(claim);
-        return;
-    }
     enter(claim, PHASE_NOTICES);
     claim->wake = claim->t0 + geometry->claim_time;
+}
+
+/* From here on we are the owner, whatever a late claim may write over our record: the next
+ * claimer takes a generation above that of our notice blocks. */
+static void start_note(dpx_claim *claim)
+{
+    claim->world->lifetime_end = claim->t0 + claim->world->geometry->outage_tolerance;
+    enter(claim, PHASE_NOTE);
+    claim->wake = claim->world->lifetime_end;
 }
 
 static void start_active(dpx_claim *claim)
@@ -201,7 +201,6 @@ static void start_active(dpx_claim *claim)
     claim->record.state = DPX_SLOT_ACTIVE;
     claim->record.sequence++;
     claim->record.counter++;
-    claim->world->lifetime_end = claim->t0 + claim->world->geometry->outage_tolerance;
     enter(claim, PHASE_ACTIVE);
     claim->wake = claim->world->lifetime_end;
 }
@@ -248,6 +247,8 @@ static void advance_active(dpx_claim *claim, uint64_t now)
     if (dpx_world_over(claim->world, now)) {
         claim->world->finished = false; /* the attempt's life is over, not ours */
         fail_attempt(claim);
+    } else if (majority && claim->phase == PHASE_NOTE) {
+        start_active(claim);
     } else if (majority && claim->reclaim && claim->phase == PHASE_ACTIVE) {
         if (!phase_over(claim))
             return;
@@ -302,10 +303,11 @@ static void advance(dpx_claim *claim, uint64_t now)
         break;
     case PHASE_CHECK:
         if (good_count(claim) >= dpx_majority(geometry))
-            start_active(claim);
+            start_note(claim);
         else if (phase_over(claim) || now >= claim->t0 + geometry->outage_tolerance)
             fail_attempt(claim);
         break;
+    case PHASE_NOTE:
     case PHASE_ACTIVE:
     case PHASE_FREE:
         advance_active(claim, now);
@@ -339,6 +341,9 @@ static void build(dpx_claim *claim, uint32_t disk)
     case PHASE_NOTICES:
         dpx_claim_notice_reads(claim, channel);
         break;
+    case PHASE_NOTE:
+        dpx_claim_note(claim, disk, channel);
+        break;
     case PHASE_CHECK:
         channel->reads[0] = (dpx_extent){.block = block, .count = 1, .data = channel->block};
         channel->request.read_count = 1;
@@ -359,6 +364,7 @@ static bool sends(const dpx_claim *claim, uint32_t disk)
         return false;
     switch (claim->phase) {
     case PHASE_TABLE:
+    case PHASE_NOTE:
     case PHASE_ACTIVE:
     case PHASE_FREE:
         return true;

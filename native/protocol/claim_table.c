@@ -160,6 +160,9 @@ static void carry_entries(dpx_claim *claim, const dpx_place *place, const uint8_
     uint64_t generation, sequence;
     dpx_notice_decode(data, geometry, &generation, &sequence, entries);
     uint32_t first = place->part * geometry->notice_entries;
+    /* An owner of the slot had that generation, though a late claim may lie over its record. */
+    if (place->slot == claim->record.who.slot && generation > claim->noticed)
+        claim->noticed = generation;
     for (uint32_t i = 0; i < geometry->notice_entries && first + i < geometry->max_hosts; i++)
         if (place->slot == claim->record.who.slot && entries[i] != 0)
             claim->carried[first + i] = entries[i];
@@ -185,4 +188,22 @@ bool dpx_claim_take_notices(dpx_claim *claim, const dpx_request *request)
         carry_entries(claim, &place, request->reads[i].data);
     }
     return true;
+}
+
+void dpx_claim_note(const dpx_claim *claim, uint32_t disk, struct claim_channel *channel)
+{
+    const dpx_geometry *geometry = claim->world->geometry;
+    const dpx_incarnation *who = &claim->record.who;
+    for (uint32_t part = 0; part < geometry->notice_blocks; part++) {
+        uint32_t entries[DPX_BLOCK_MAX / 4] = {0};
+        uint32_t first = part * geometry->notice_entries;
+        uint8_t *data = channel->notices + (size_t)part * geometry->block_size;
+        for (uint32_t i = 0; i < geometry->notice_entries && first + i < geometry->max_hosts; i++)
+            entries[i] = claim->carried[first + i];
+        dpx_notice_encode(data, geometry, disk, who->slot, part, who->generation, 0, claim->world->wall, entries);
+        channel->reads[part] =
+            (dpx_extent){.block = dpx_notice_block(geometry, who->slot, part), .count = 1, .data = data};
+    }
+    channel->request.writes = channel->reads;
+    channel->request.write_count = geometry->notice_blocks;
 }

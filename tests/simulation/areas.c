@@ -11,7 +11,7 @@ static bool lies_in(const dpx_lease *lease, uint32_t area)
 static bool in_use(const host *h, const dpx_lease *lease)
 {
     if (lease == &h->directory)
-        return true;
+        return h->changing;
     ptrdiff_t name = lease - h->leases;
     return h->busy[name] || h->held[name] || h->must_lower[name] || lease->hold != 0;
 }
@@ -25,7 +25,8 @@ static bool claim(host *h, dpx_lease *writer, uint32_t area)
             return true;
         if (in_use(h, owner))
             return false;
-        dpx_lease_unlocate(owner); /* a name that moved, or is gone */
+        if (owner != &h->directory)
+            dpx_lease_unlocate(owner); /* a name that moved, or is gone */
     }
     h->owners[area] = writer;
     return true;

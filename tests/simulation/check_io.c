@@ -125,9 +125,13 @@ static void check_own_write(world *w, const flight *f, enum unit unit, const dpx
     own->uuid = uuid_index(w, &block.lease, UINT8_MAX);
     if (block.last_exclusive > own->last_exclusive) {
         own->last_exclusive = block.last_exclusive;
-        /* Not an attempt: a damaged block rewritten, which may have said that much. */
-        if (block.hold == 0)
+        /* Not an attempt: a damaged block rewritten, which may have said that much; or a header change
+         * that is completed or undone. */
+        if (block.hold == 0 || block.change_token != 0)
             own->rewritten = block.last_exclusive;
+        /* The second one may not know how far the first one went (batches carry its ballot elsewhere). */
+        if (block.hold == 0 && ++t->rewritten > 1)
+            t->replayed_at[place->area] = w->now;
     }
     if (block.sequence < own->sequence)
         return; /* issued late: a newer one is on its way to other disks */
@@ -175,6 +179,7 @@ bool shown_slot(const world *w, const dpx_incarnation *who, enum dpx_slot_state 
         dpx_slot_decode(disk_block(w, d, block), &record);
         shown += damage_at(w, d, block) || w->truth->rolled[d] ||
                  (record.state == state && dpx_incarnation_equal(&record.who, who)) ||
+                 (state == DPX_SLOT_FREE && record.state == DPX_SLOT_FREE) || /* a ghost of an earlier leaving */
                  (state == DPX_SLOT_FREE && record.who.generation > who->generation) ||
                  (record.state == DPX_SLOT_CLAIMING && record.who.generation <= who->generation);
     }
@@ -255,6 +260,10 @@ void check_write(world *w, flight *f, enum unit unit)
     case DPX_KIND_NOTICE:
         if (unit == UNIT_HEART && place.slot == w->truth->lives[f->life].who.slot)
             break;
+        if ((unit == UNIT_CLAIM || unit == UNIT_RECLAIM) && w->truth->lives[f->life].claimed >> place.slot & 1) {
+            check_drained(w, f, place.slot);
+            break;
+        }
         /* fall through */
     default:
         violate(w, VIOLATION_FOREIGN_WRITE, "h%u (%s) writes block %u", f->host, unit_names[unit], f->block);

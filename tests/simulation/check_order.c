@@ -84,6 +84,7 @@ void check_reset(world *w)
     memset(t->contested, 0, sizeof t->contested);
     memset(t->blind_until, 0, sizeof t->blind_until);
     memset(t->replayed_at, 0, sizeof t->replayed_at);
+    t->rewritten = 0;
     memset(t->rolled, 0, sizeof t->rolled);
     memset(t->area_of, -1, sizeof t->area_of);
     memset(t->changed_at, 0, sizeof t->changed_at);

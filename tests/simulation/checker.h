@@ -97,6 +97,7 @@ typedef struct truth {
     int8_t area_of[MAX_NAMES];            /* -1: not there, -2: between states */
     uint64_t changed_at[MAX_NAMES];
     uint64_t blind_until[MAX_HOSTS];      /* was shown old content until then */
+    uint32_t rewritten;                   /* own blocks whose content nobody knew any more */
     uint64_t replayed_at[MAX_AREAS];      /* one disk only: a declared replay hit it; 0: none */
     bool rolled[DPX_MAX_DISKS];           /* old content was put there */
     overlap overlaps[MAX_OVERLAPS];
