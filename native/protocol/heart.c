@@ -350,7 +350,10 @@ static void heed_entry(dpx_heart *heart, uint32_t slot, uint32_t entry)
     dpx_world *world = heart->world;
     uint32_t about = entry & DPX_NOTICE_GENERATION;
     if (slot == world->self.slot) {
-        if (about == (uint32_t)(world->self.generation & DPX_NOTICE_GENERATION))
+        /* About us, or about a claim that lay over our record: whoever wrote it holds all up to that
+         * generation dead (in 31-bit arithmetic). */
+        uint32_t ahead = (about - (uint32_t)world->self.generation) & DPX_NOTICE_GENERATION;
+        if (ahead <= DPX_NOTICE_GENERATION / 2)
             end_with(heart, DPX_END_NOTICE);
         return;
     }

@@ -40,7 +40,8 @@ static void observe_damage(dpx_peer *peer, uint64_t issued, uint64_t completed)
 }
 
 /* An older copy than what was seen before (a ghost, an old disk) is no growth: it neither
- * replaces the record nor restarts the silence. */
+ * replaces the record nor restarts the silence.  But a claiming record that is gone again was
+ * somebody's late write, and the owner has overwritten it: it lives. */
 void dpx_peers_observe(dpx_peers *peers, uint32_t slot, const dpx_slot_record *record, uint64_t issued,
                        uint64_t completed)
 {
@@ -49,7 +50,8 @@ void dpx_peers_observe(dpx_peers *peers, uint32_t slot, const dpx_slot_record *r
         observe_damage(peer, issued, completed);
         return;
     }
-    bool grown = !peer->seen || dpx_record_newer(record, &peer->record);
+    bool overwritten = peer->record.state == DPX_SLOT_CLAIMING && record->state != DPX_SLOT_CLAIMING;
+    bool grown = !peer->seen || overwritten || dpx_record_newer(record, &peer->record);
     if (grown && peer->seen && dpx_incarnation_equal(&record->who, &peer->record.who))
         peer->moved_at = completed;
     if (grown || peer->damaged) {
