@@ -167,7 +167,7 @@ struct dpx_host {
     dpx_caller *callers;      /* inside */
     dpx_caller *callers_free;
     uint32_t inside;
-    dpx_caller *leaver;       /* waits for calm */
+    dpx_caller *waiter;       /* waits for the first heartbeat, or for calm */
     const _Atomic uint32_t *wakes[DPX_WAKES_DEFERRED];
     uint32_t wake_count;
 

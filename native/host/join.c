@@ -8,6 +8,8 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#define JOINS 3u /* with a slot that somebody declared dead while it was claimed */
+
 /* ---- the host's memory ---- */
 
 static int init_lock(dpx_host *host)
@@ -198,6 +200,22 @@ static dpx_status start_living(dpx_host *host, dpx_failure *failure)
     return error == 0 ? DPX_OK : dpx_fail_errno(failure, -error);
 }
 
+/* No flag is raised before a heartbeat has shown that nobody holds us dead (docs/protocol.md,
+ * rule S17): a notice about our generation may have been written while we claimed. */
+static dpx_status await_first_beat(dpx_host *host, dpx_caller *caller, dpx_failure *failure)
+{
+    uint64_t deadline = dpx_deadline(dpx_now(), host->geometry.outage_tolerance);
+    host->waiter = caller;
+    while (!host->over && dpx_heart_count(host->heart->machine.heart).beats == 0 && dpx_wait(host, caller, &deadline))
+        continue;
+    host->waiter = NULL;
+    if (host->over)
+        return dpx_fail_finished(host, failure);
+    if (dpx_heart_count(host->heart->machine.heart).beats > 0)
+        return DPX_OK;
+    return dpx_fail(failure, deadline == 0 ? DPX_E_TIMEOUT : DPX_E_STORAGE);
+}
+
 static void disk_news(void *context, uint32_t disk, bool up, int error)
 {
     dpx_host *host = context;
@@ -206,8 +224,8 @@ static void disk_news(void *context, uint32_t disk, bool up, int error)
     dpx_unlock(host);
 }
 
-dpx_status dpx_host_join(dpx_space *space, const dpx_join_options *options, uint64_t timeout, dpx_host **out,
-                         dpx_failure *failure)
+static dpx_status join_once(dpx_space *space, const dpx_join_options *options, uint64_t timeout, dpx_host **out,
+                            dpx_failure *failure)
 {
     int error;
     *out = NULL;
@@ -233,6 +251,8 @@ dpx_status dpx_host_join(dpx_space *space, const dpx_join_options *options, uint
         status = claim(host, caller, timeout, failure);
         if (status == DPX_OK)
             status = start_living(host, failure);
+        if (status == DPX_OK)
+            status = await_first_beat(host, caller, failure);
         dpx_exit(host, caller);
     }
     if (status != DPX_OK) {
@@ -243,6 +263,20 @@ dpx_status dpx_host_join(dpx_space *space, const dpx_join_options *options, uint
     dpx_space_listen(space, &host->listener);
     *out = host;
     return DPX_OK;
+}
+
+/* A notice may concern somebody else's claim of our generation, which came to nothing: another
+ * slot, or another generation, is free of it. */
+dpx_status dpx_host_join(dpx_space *space, const dpx_join_options *options, uint64_t timeout, dpx_host **out,
+                         dpx_failure *failure)
+{
+    dpx_status status = DPX_E_FINISHED;
+    for (uint32_t i = 0; i < JOINS && status == DPX_E_FINISHED; i++) {
+        status = join_once(space, options, timeout, out, failure);
+        if (failure->end != (int)DPX_END_NOTICE)
+            break;
+    }
+    return status;
 }
 
 /* ---- leaving ---- */
@@ -274,13 +308,13 @@ static dpx_status leave(dpx_host *host, dpx_caller *caller, uint64_t timeout, dp
     if (holds_any(host) || host->inside > 1)
         return dpx_fail(failure, DPX_E_BUSY);
     host->leaving = true;
-    host->leaver = caller;
+    host->waiter = caller;
     dpx_orphans_run(host);
     while (!host->over && !calm(host) && dpx_wait(host, caller, &deadline))
         continue;
     if (!host->over && !calm(host)) {
         host->leaving = false;
-        host->leaver = NULL;
+        host->waiter = NULL;
         failure->lowering = true;
         return dpx_fail(failure, DPX_E_TIMEOUT);
     }
@@ -290,7 +324,7 @@ static dpx_status leave(dpx_host *host, dpx_caller *caller, uint64_t timeout, dp
     }
     while (!host->over && dpx_wait(host, caller, &deadline))
         continue;
-    host->leaver = NULL;
+    host->waiter = NULL;
     if (host->over && host->end == DPX_END_LEFT)
         return DPX_OK;
     return host->over ? dpx_fail_finished(host, failure) : dpx_fail(failure, DPX_E_TIMEOUT);

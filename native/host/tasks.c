@@ -286,8 +286,8 @@ static void completed(void *context, dpx_request *request)
         dpx_task_drive(host->heart);
     }
     dpx_task_drive(task);
-    if (host->leaver)
-        dpx_wake_caller(host, host->leaver);
+    if (host->waiter)
+        dpx_wake_caller(host, host->waiter);
     dpx_unlock(host);
 }
 

@@ -25,7 +25,10 @@ bool dpx_record_newer(const dpx_slot_record *candidate, const dpx_slot_record *t
     bool than_claims = than->state == DPX_SLOT_CLAIMING;
     if (candidate_claims != than_claims)
         return than_claims;
-    return candidate->sequence > than->sequence;
+    if (candidate->sequence != than->sequence)
+        return candidate->sequence > than->sequence;
+    /* Two claims of one generation: neither is newer, but they must not be taken for each other. */
+    return memcmp(&candidate->who.nonce, &than->who.nonce, sizeof than->who.nonce) > 0;
 }
 
 static void observe_damage(dpx_peer *peer, uint64_t issued, uint64_t completed)
@@ -51,7 +54,9 @@ void dpx_peers_observe(dpx_peers *peers, uint32_t slot, const dpx_slot_record *r
         return;
     }
     bool overwritten = peer->record.state == DPX_SLOT_CLAIMING && record->state != DPX_SLOT_CLAIMING;
-    bool grown = !peer->seen || overwritten || dpx_record_newer(record, &peer->record);
+    bool another = record->who.generation == peer->record.who.generation && record->state == peer->record.state &&
+                   !dpx_uuid_equal(&record->who.nonce, &peer->record.who.nonce);
+    bool grown = !peer->seen || overwritten || another || dpx_record_newer(record, &peer->record);
     if (grown && peer->seen && dpx_incarnation_equal(&record->who, &peer->record.who))
         peer->moved_at = completed;
     if (grown || peer->damaged) {

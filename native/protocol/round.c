@@ -116,19 +116,29 @@ void dpx_cause_flag(dpx_round *round, uint32_t i, const dpx_flag *flag)
 void dpx_cause_open(dpx_round *round, uint32_t i, const dpx_view *view)
 {
     round->cause.item = i;
-    round->cause.area = view->header.area;
+    round->cause.area = round->phase == ROUND_LOOK ? round->items[i].probe : round->wishes[i].lease->header.area;
     round->cause.flag = (dpx_flag){.who = view->changer};
 }
 
 /* ---- beginning ---- */
 
+/* What another name of this host writes there from now on, or has on its way, may be missing in
+ * the images: who goes by them must not write over that (simulated histories 1105, 600009670). */
+static void note_drawn(const dpx_round *round, struct round_item *item)
+{
+    const dpx_world *world = round->world;
+    uint8_t all = (uint8_t)((1u << world->geometry->disks) - 1);
+    bool settled = dpx_sweep_majority(round, all & (uint8_t)~world->in_flight[item->probe]);
+    item->drawn = !settled ? DPX_NEVER : world->sequences ? world->sequences[item->probe] : 0;
+}
+
 void dpx_round_look(dpx_round *round, uint64_t now)
 {
     round->phase = ROUND_LOOK;
-    for (uint32_t i = 0; i < round->count; i++)
+    for (uint32_t i = 0; i < round->count; i++) {
         round->items[i].in_sweep = round->items[i].looks;
-    if (round->kind == DPX_ROUND_REWRITE)
-        dpx_before_rewrite_look(round);
+        note_drawn(round, &round->items[i]);
+    }
     dpx_sweep_begin(round, SWEEP_READ, dpx_round_deadline(round, now), now);
 }
 

@@ -51,11 +51,12 @@ bool dpx_judge_kept(const dpx_view *view, const dpx_lease *lease, bool after_reg
     return !after_regress || view->last_exclusive <= lease->token;
 }
 
-static void carry_on(const dpx_world *world, dpx_lease *lease, const dpx_view *view)
+/* drawn: the area's last sequence when the read began; what was drawn since may not be in it. */
+static void carry_on(const dpx_world *world, dpx_lease *lease, const dpx_view *view, uint64_t drawn)
 {
     lease->known = true;
     if (world->sequences)
-        lease->sequence = world->sequences[lease->header.area];
+        lease->sequence = drawn != DPX_NEVER ? drawn : 0;
     if (!view->own_seen)
         return;
     lease->ballot = view->own.ballot;
@@ -67,11 +68,12 @@ static void carry_on(const dpx_world *world, dpx_lease *lease, const dpx_view *v
         lease->sequence = view->own.sequence;
 }
 
-void dpx_judge_learn(const dpx_world *world, dpx_wish *wish, const dpx_view *view, const dpx_flag *flag)
+void dpx_judge_learn(const dpx_world *world, dpx_wish *wish, const dpx_view *view, const dpx_flag *flag,
+                     uint64_t drawn)
 {
     dpx_lease *lease = wish->lease;
     if (!lease->known)
-        carry_on(world, lease, view);
+        carry_on(world, lease, view, drawn);
     lease->top_ballot = view->top;
     if (wish->change_token == 0) {
         lease->header = view->header;

@@ -37,7 +37,7 @@ struct round_item {
     uint32_t probes;
     uint64_t ballot;      /* of the attempt, 0: none */
     uint64_t token;       /* what it would be taken with */
-    uint64_t drawn;       /* last sequence of the area when the look (rewrite) or the write began */
+    uint64_t drawn;       /* last sequence of the area when the look or the write began; DPX_NEVER: unsettled */
     dpx_own content;      /* what a writing sweep writes */
 };
 
@@ -118,7 +118,8 @@ bool dpx_judge_header(const dpx_view *view, const dpx_wish *wish);
 bool dpx_judge_kept(const dpx_view *view, const dpx_lease *lease, bool after_regress);
 
 /* Takes over what an image says: own block carried on, cache, header. */
-void dpx_judge_learn(const dpx_world *world, dpx_wish *wish, const dpx_view *view, const dpx_flag *flag);
+void dpx_judge_learn(const dpx_world *world, dpx_wish *wish, const dpx_view *view, const dpx_flag *flag,
+                     uint64_t drawn);
 
 /* The next ballot above all that the items have seen; 0: the ceiling is reached. */
 uint64_t dpx_judge_ballot(const dpx_round *round);
@@ -150,8 +151,6 @@ void dpx_after_look(dpx_round *round, uint64_t now);
 void dpx_after_raise(dpx_round *round, uint64_t now);
 void dpx_after_watch_look(dpx_round *round, uint64_t now);
 void dpx_after_heal(dpx_round *round, enum sweep_state state, uint64_t now);
-/* Notes what the area is at (DPX_NEVER: it is being written, the images will not do). */
-void dpx_before_rewrite_look(dpx_round *round);
 void dpx_after_rewrite_look(dpx_round *round, uint64_t now);
 /* True: another name wrote there since, so it was started over instead of being written. */
 bool dpx_rewrite_again(dpx_round *round, uint64_t now);

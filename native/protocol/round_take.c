@@ -91,7 +91,7 @@ static dpx_verdict look_at(dpx_round *round, uint32_t i, uint64_t now)
         dpx_cause_open(round, i, &view);
         return DPX_CHANGE_OPEN;
     }
-    dpx_judge_learn(round->world, wish, &view, &view.lower);
+    dpx_judge_learn(round->world, wish, &view, &view.lower, item->drawn);
     item->looks = wish->lease->flag.hold != 0;
     if (round->kind == DPX_ROUND_FIND)
         wish->outcome = DPX_DONE;
@@ -196,7 +196,7 @@ static enum judgement judge_one(dpx_round *round, uint32_t i, uint64_t now)
                                    .block = dpx_header_block(round->world->geometry, lease->header.area)};
     if (judgement >= JUDGE_OPEN)
         return judgement;
-    dpx_judge_learn(round->world, wish, &view, view.higher.hold ? &view.higher : &view.lower);
+    dpx_judge_learn(round->world, wish, &view, view.higher.hold ? &view.higher : &view.lower, item->drawn);
     if (judgement == JUDGE_LOWER)
         dpx_cause_flag(round, i, &lease->flag);
     if (judgement == JUDGE_STALE)

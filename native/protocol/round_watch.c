@@ -164,17 +164,6 @@ static bool restore_own(dpx_round *round, const dpx_view *view, bool trusted)
     return trusted || above < DPX_BALLOT_CEILING;
 }
 
-/* What another name of this host writes there from now on, or has on its way, may be missing in
- * the images; its ballot would be taken back by what they say (simulated history 1105). */
-void dpx_before_rewrite_look(dpx_round *round)
-{
-    struct round_item *item = &round->items[0];
-    const dpx_world *world = round->world;
-    uint8_t all = (uint8_t)((1u << world->geometry->disks) - 1);
-    bool settled = dpx_sweep_majority(round, all & (uint8_t)~world->in_flight[item->probe]);
-    item->drawn = !settled ? DPX_NEVER : world->sequences ? world->sequences[item->probe] : 0;
-}
-
 static bool overtaken(const dpx_round *round)
 {
     const struct round_item *item = &round->items[0];

@@ -408,8 +408,8 @@ void actor_act(world *w, host *h)
         return;
     }
     h->next_act = local_now(w, h) + p->tempo / 8 + rng_time(&w->chance, 2 * p->tempo);
-    if (h->state != HOST_JOINED)
-        return;
+    if (h->state != HOST_JOINED || dpx_heart_count(h->heart).beats == 0)
+        return; /* rule S17 */
     if (h->leave_soon) {
         act_leave(w, h);
         return;

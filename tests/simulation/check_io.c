@@ -135,7 +135,9 @@ static void check_own_write(world *w, const flight *f, enum unit unit, const dpx
     }
     if (block.sequence < own->sequence)
         return; /* issued late: a newer one is on its way to other disks */
-    if (block.ballot < own->ballot && !w->plan.replays)
+    if (block.ballot < own->ballot && block.hold == 0 && t->rewritten > 0)
+        t->replayed_at[place->area] = w->now; /* a second time, with nothing left that tells of the first */
+    if (block.ballot < own->ballot && !w->plan.replays && !t->replayed_at[place->area])
         violate(w, VIOLATION_SEQUENCE, "h%u: the ballot of its own block in area %u falls", f->host, place->area);
     own->sequence = block.sequence;
     own->hold = block.hold;
@@ -168,6 +170,17 @@ bool shown_flag(const world *w, const host *h, uint32_t area, uint64_t hold)
     return flags_shown(w, &h->world.self, area, hold != 0, hold) >= w->majority;
 }
 
+/* Somebody else's write is half done there. */
+static bool half_written(const world *w, uint32_t disk, uint64_t block)
+{
+    for (uint32_t i = 0; i < w->flight_top; i++) {
+        const flight *f = &w->flights[i];
+        if (f->used && f->write && !f->landed && f->done > 0 && f->disk == disk && f->block == block)
+            return true;
+    }
+    return false;
+}
+
 /* A slot left may be another's by now, and a late claim may lie over the record until the next
  * heartbeat. */
 bool shown_slot(const world *w, const dpx_incarnation *who, enum dpx_slot_state state)
@@ -177,7 +190,7 @@ bool shown_slot(const world *w, const dpx_incarnation *who, enum dpx_slot_state 
     for (uint32_t d = 0; d < w->geometry->disks; d++) {
         dpx_slot_record record;
         dpx_slot_decode(disk_block(w, d, block), &record);
-        shown += damage_at(w, d, block) || w->truth->rolled[d] ||
+        shown += damage_at(w, d, block) || w->truth->rolled[d] || half_written(w, d, block) ||
                  (record.state == state && dpx_incarnation_equal(&record.who, who)) ||
                  (state == DPX_SLOT_FREE && record.state == DPX_SLOT_FREE) || /* a ghost of an earlier leaving */
                  (state == DPX_SLOT_FREE && record.who.generation > who->generation) ||

@@ -12,6 +12,7 @@
 typedef struct life {
     uint8_t host, box;
     bool joined, ended, left;
+    bool beaten;          /* completed a heartbeat: may have taken something (rule S17) */
     uint8_t claimed;      /* slots (bits) that it wrote to */
     bool claimed_paused;  /* its clock stood still while it was claiming */
     bool paused;          /* … or at some time since it joined */

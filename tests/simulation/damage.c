@@ -49,12 +49,12 @@ void damage_tear(world *w, flight *f)
     check_headers(w);
 }
 
-/* A write that is half done there begins anew: its first pieces went into the damaged block. */
-static void restart_writes(world *w, const damage *d)
+/* A write that is half done there begins anew: it could not cover damage with its last piece. */
+static void restart_writes(world *w, uint32_t disk, uint64_t block)
 {
     for (uint32_t i = 0; i < w->flight_top; i++) {
         flight *f = &w->flights[i];
-        if (f->used && f->write && !f->landed && f->disk == d->disk && f->block == d->block)
+        if (f->used && f->write && !f->landed && f->disk == disk && f->block == block)
             f->done = 0;
     }
 }
@@ -67,7 +67,7 @@ void damage_heal(world *w)
             continue;
         d->used = false;
         memcpy(disk_block(w, d->disk, d->block), d->saved, w->geometry->block_size);
-        restart_writes(w, d);
+        restart_writes(w, d->disk, d->block);
         TRACE(w, "administrator: block %u of disk %u restored", d->block, d->disk);
     }
     check_headers(w);
@@ -106,6 +106,7 @@ static void strike(world *w)
         data[rng_below(&w->chance, w->geometry->block_size)] ^= (uint8_t)(1u << rng_below(&w->chance, 8));
         fault_note(w, FAULT_BIT_ROT);
     }
+    restart_writes(w, disk, block);
     TRACE(w, "damage: block %llu of disk %u", (unsigned long long)block, disk);
 }
 

@@ -125,7 +125,7 @@ bool life_excused(const world *w, uint16_t number)
 static bool owner_may_act(const world *w, uint16_t owner)
 {
     const life *l = &w->truth->lives[owner];
-    return !l->left && w->now < life_stops_until(w, owner);
+    return !l->left && l->beaten && w->now < life_stops_until(w, owner);
 }
 
 /* A claim succeeded: the slot's last owner must be certainly over. */
@@ -184,6 +184,8 @@ void check_reclaimed(world *w, host *h, const dpx_slot_record *record)
 void check_ended(world *w, host *h, dpx_end end)
 {
     const life *l = life_of(w, h->life);
+    if (!l->beaten)
+        return; /* it has not been told yet that it lives */
     if (end != DPX_END_NOTICE && end != DPX_END_REPLACED && end != DPX_END_OWN_BLOCK)
         return;
     if (w->truth->claim_written[l->who.slot] && w->truth->lives[w->truth->claim_life[l->who.slot]].claimed_paused)
@@ -203,6 +205,7 @@ void check_lifetime(world *w, host *h)
     life *l = life_of(w, h->life);
     if (h->world.lifetime_end == l->lifetime_end)
         return;
+    l->beaten = true;
     uint64_t S = w->geometry->outage_tolerance;
     uint64_t proof = h->world.lifetime_end - S;
     uint32_t slot = l->who.slot;

@@ -62,7 +62,7 @@ static bool all_quiet(const host *h)
 void quiet_act(world *w, host *h)
 {
     h->next_act = local_now(w, h) + 4 * w->plan.latency;
-    if (h->state != HOST_JOINED)
+    if (h->state != HOST_JOINED || dpx_heart_count(h->heart).beats == 0)
         return;
     if (h->refused) { /* somebody is in the way, or dead and not buried yet */
         h->refused = false;

@@ -118,7 +118,7 @@ void process_steward(world *w, host *h)
     uint64_t now = local_now(w, h);
     const dpx_peers *peers = h->world.peers;
     h->next_steward = now + w->geometry->outage_tolerance / 8;
-    if (h->state != HOST_JOINED)
+    if (h->state != HOST_JOINED || dpx_heart_count(h->heart).beats == 0)
         return;
     for (uint32_t slot = 0; slot < w->geometry->max_hosts && !w->over; slot++) {
         const dpx_peer *peer = &peers->slots[slot];
