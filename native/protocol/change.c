@@ -155,6 +155,8 @@ static void start_over(dpx_change *change, uint64_t now)
         change->wake = now + WAIT / 2 + dpx_random(change->world) % WAIT;
     } else if (++change->restarts > RESTARTS) {
         finish(change, DPX_BUSY);
+    } else if (change->kind == DPX_CHANGE_RESOLVE) {
+        start_resolve(change, change->lease->header.area, now);
     } else {
         start_find(change, PHASE_FIND, now);
     }

@@ -113,10 +113,10 @@ void dpx_cause_flag(dpx_round *round, uint32_t i, const dpx_flag *flag)
     round->cause.flag = *flag;
 }
 
-void dpx_cause_open(dpx_round *round, uint32_t i, const dpx_view *view)
+void dpx_cause_open(dpx_round *round, uint32_t i, uint32_t area, const dpx_view *view)
 {
     round->cause.item = i;
-    round->cause.area = round->phase == ROUND_LOOK ? round->items[i].probe : round->wishes[i].lease->header.area;
+    round->cause.area = area;
     round->cause.flag = (dpx_flag){.who = view->changer};
 }
 

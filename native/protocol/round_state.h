@@ -138,7 +138,7 @@ uint64_t dpx_round_settle(const dpx_round *round);
 uint64_t dpx_round_deadline(const dpx_round *round, uint64_t now);
 void dpx_round_scan(const dpx_round *round, uint32_t i, dpx_attempt attempt, uint64_t now, dpx_view *view);
 void dpx_cause_flag(dpx_round *round, uint32_t i, const dpx_flag *flag);
-void dpx_cause_open(dpx_round *round, uint32_t i, const dpx_view *view);
+void dpx_cause_open(dpx_round *round, uint32_t i, uint32_t area, const dpx_view *view);
 void dpx_round_look(dpx_round *round, uint64_t now);
 void dpx_round_raise(dpx_round *round, uint64_t now);
 /* The flag goes down (a void keeps what this incarnation held before); then `after`:

@@ -57,6 +57,7 @@ static dpx_verdict look_at(dpx_round *round, uint32_t i, uint64_t now)
     dpx_wish *wish = &round->wishes[i];
     dpx_view view;
     dpx_attempt attempt = {.mode = round->kind == DPX_ROUND_TAKE ? wish->mode : DPX_MODE_NONE};
+    uint32_t area = item->probe; /* the one that was read: the probing may go on */
     dpx_round_scan(round, i, attempt, now, &view);
     if (view.header_stale) {
         round->cause = (dpx_cause){.item = i, .flaw = DPX_FLAW_FIELD,
@@ -66,7 +67,7 @@ static dpx_verdict look_at(dpx_round *round, uint32_t i, uint64_t now)
     if (!wish->lease->located) {
         bool settled = follow_probe(round, i, &view);
         if (view.change_open && !wish->lease->located) { /* whose name stands here is not decided yet */
-            dpx_cause_open(round, i, &view);
+            dpx_cause_open(round, i, area, &view);
             return DPX_CHANGE_OPEN;
         }
         if (!settled)
@@ -78,7 +79,7 @@ static dpx_verdict look_at(dpx_round *round, uint32_t i, uint64_t now)
         }
     } else if (wish->resolving) {
         if (undrained(round, &view)) {
-            dpx_cause_open(round, i, &view);
+            dpx_cause_open(round, i, area, &view);
             return DPX_UNDRAINED;
         }
         wish->lease->header = view.header; /* whatever a majority shows is what will be completed */
@@ -88,7 +89,7 @@ static dpx_verdict look_at(dpx_round *round, uint32_t i, uint64_t now)
         return DPX_CHANGED;
     }
     if (view.change_open && !wish->resolving) {
-        dpx_cause_open(round, i, &view);
+        dpx_cause_open(round, i, area, &view);
         return DPX_CHANGE_OPEN;
     }
     dpx_judge_learn(round->world, wish, &view, &view.lower, item->drawn);
@@ -190,7 +191,7 @@ static enum judgement judge_one(dpx_round *round, uint32_t i, uint64_t now)
     dpx_round_scan(round, i, (dpx_attempt){.ballot = item->ballot, .mode = wish->mode}, now, &view);
     enum judgement judgement = dpx_judge(&view, wish, item->ballot);
     if (judgement == JUDGE_OPEN)
-        dpx_cause_open(round, i, &view);
+        dpx_cause_open(round, i, lease->header.area, &view);
     if (judgement == JUDGE_DAMAGED)
         round->cause = (dpx_cause){.item = i, .flaw = DPX_FLAW_FIELD,
                                    .block = dpx_header_block(round->world->geometry, lease->header.area)};

@@ -75,9 +75,7 @@ def read_ledger() -> dict[str, Mutant]:
 
 
 def make(folder: Path, *arguments: str) -> None:
-    done = subprocess.run(
-        ["make", "-s", "-C", str(folder), *arguments], capture_output=True, text=True, check=False
-    )
+    done = subprocess.run(["make", "-s", "-C", str(folder), *arguments], capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(done.stdout + done.stderr)
 

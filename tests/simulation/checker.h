@@ -58,7 +58,7 @@ typedef struct own_truth {
     uint64_t lowered[4];      /* holds taken down durably, and when */
     uint64_t lowered_at[4];
     uint32_t lowered_next;
-    uint64_t rewritten;   /* highest last_exclusive that a rewritten block claims, of whatever lease it thought it was */
+    uint64_t rewritten;   /* highest last_exclusive of a rewritten block, of whatever lease it thought it was */
 } own_truth;
 
 /* A grant, for the order of all of them. */

@@ -134,7 +134,8 @@ static void check_slot(world *w, host *h, const dpx_slot_record *record)
     truth *t = w->truth;
     uint32_t slot = record->who.slot;
     uint16_t owner = t->slot_owner[slot];
-    bool blurred = life_of(w, h->life)->claimed_paused || (owner && life_excused(w, owner - 1));
+    bool blurred = life_of(w, h->life)->claimed_paused ||
+                   (owner && (life_excused(w, owner - 1) || t->lives[owner - 1].claimed_paused));
     if (owner && owner - 1 != h->life && owner_may_act(w, owner - 1)) {
         if (blurred || w->plan.clock_beyond)
             excuse(w, blurred ? OUT_EXCUSED_PAUSE : OUT_EXCUSED_CLOCK);
