@@ -54,8 +54,9 @@ void dpx_peers_observe(dpx_peers *peers, uint32_t slot, const dpx_slot_record *r
         return;
     }
     bool overwritten = peer->record.state == DPX_SLOT_CLAIMING && record->state != DPX_SLOT_CLAIMING;
-    bool another = record->who.generation == peer->record.who.generation && record->state == peer->record.state &&
-                   !dpx_uuid_equal(&record->who.nonce, &peer->record.who.nonce);
+    bool other_nonce = !dpx_uuid_equal(&record->who.nonce, &peer->record.who.nonce);
+    bool another = other_nonce && record->who.generation == peer->record.who.generation &&
+                   record->state == peer->record.state;
     bool grown = !peer->seen || overwritten || another || dpx_record_newer(record, &peer->record);
     if (grown && peer->seen && dpx_incarnation_equal(&record->who, &peer->record.who))
         peer->moved_at = completed;
@@ -65,6 +66,8 @@ void dpx_peers_observe(dpx_peers *peers, uint32_t slot, const dpx_slot_record *r
     } else if (issued > peer->still_to) {
         peer->still_to = issued;
     }
+    if (grown && other_nonce)
+        peer->drain = DPX_NOT_DRAINED; /* that was about somebody else's process (simulated history 900080141) */
     if (grown)
         peer->record = *record;
     peer->seen = true;
