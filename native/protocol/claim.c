@@ -1,6 +1,6 @@
 /* Phases of an attempt: read the table (from t0) → read the notices → write "claiming" → wait
- * 1.5 T_claim → read it back → write the notices → write "active" (→ write "free" when
- * reclaiming).  A failed attempt writes nothing more: its record dies like any other. */
+ * 1.5 T_claim → read it back → write the notices → read it back again → write "active" (→
+ * write "free" when reclaiming).  A failed attempt writes nothing more: its record dies like any other. */
 #include "claim_state.h"
 
 #include <string.h>
@@ -113,7 +113,8 @@ static bool phase_over(const dpx_claim *claim)
 {
     for (uint32_t d = 0; d < claim->world->geometry->disks; d++) {
         const struct claim_channel *channel = &claim->channels[d];
-        bool takes_part = claim->phase == PHASE_TABLE || claim->phase >= PHASE_NOTE || channel->counts;
+        bool takes_part = claim->phase == PHASE_TABLE || claim->phase == PHASE_NOTE ||
+                          claim->phase == PHASE_ACTIVE || claim->phase == PHASE_FREE || channel->counts;
         if (takes_part && (!channel->sent || channel->request.outstanding))
             return false;
     }
@@ -179,7 +180,7 @@ static void choose(dpx_claim *claim, uint64_t now)
     }
     claim->record.who.slot = slot;
     claim->record.notices = claim->world->peers->slots[slot].record.notices;
-    claim->noticed = 0;
+    claim->noticed = claim->owned = 0;
     memset(claim->carried, 0, geometry->max_hosts * sizeof *claim->carried);
     for (uint32_t d = 0; d < geometry->disks; d++)
         claim->channels[d].counts = dpx_claim_claimable_on(claim, d, slot);
@@ -187,8 +188,8 @@ static void choose(dpx_claim *claim, uint64_t now)
     claim->wake = claim->t0 + geometry->claim_time;
 }
 
-/* From here on we are the owner, whatever a late claim may write over our record: the next
- * claimer takes a generation above that of our notice blocks. */
+/* "I note, then I look": whoever claims after this look finds our note when he checks; whose
+ * claim was there before has overwritten our record.  No clock is needed for that. */
 static void start_note(dpx_claim *claim)
 {
     claim->world->lifetime_end = claim->t0 + claim->world->geometry->outage_tolerance;
@@ -248,6 +249,9 @@ static void advance_active(dpx_claim *claim, uint64_t now)
         claim->world->finished = false; /* the attempt's life is over, not ours */
         fail_attempt(claim);
     } else if (majority && claim->phase == PHASE_NOTE) {
+        enter(claim, PHASE_AGAIN);
+        claim->wake = claim->world->lifetime_end;
+    } else if (majority && claim->phase == PHASE_AGAIN) {
         start_active(claim);
     } else if (majority && claim->reclaim && claim->phase == PHASE_ACTIVE) {
         if (!phase_over(claim))
@@ -308,6 +312,7 @@ static void advance(dpx_claim *claim, uint64_t now)
             fail_attempt(claim);
         break;
     case PHASE_NOTE:
+    case PHASE_AGAIN:
     case PHASE_ACTIVE:
     case PHASE_FREE:
         advance_active(claim, now);
@@ -345,8 +350,8 @@ static void build(dpx_claim *claim, uint32_t disk)
         dpx_claim_note(claim, disk, channel);
         break;
     case PHASE_CHECK:
-        channel->reads[0] = (dpx_extent){.block = block, .count = 1, .data = channel->block};
-        channel->request.read_count = 1;
+    case PHASE_AGAIN:
+        dpx_claim_check_reads(claim, channel);
         break;
     default:
         claim->record.written_at = claim->world->wall;
@@ -371,6 +376,7 @@ static bool sends(const dpx_claim *claim, uint32_t disk)
     case PHASE_NOTICES:
     case PHASE_WRITE:
     case PHASE_CHECK:
+    case PHASE_AGAIN:
         return channel->counts;
     default:
         return false;
@@ -394,18 +400,6 @@ dpx_request *dpx_claim_step(dpx_claim *claim, uint64_t now)
     return NULL;
 }
 
-/* Whether the read-back shows our own claim. */
-static bool still_ours(const dpx_claim *claim, const dpx_request *request)
-{
-    const dpx_geometry *geometry = claim->world->geometry;
-    const dpx_extent *read = &request->reads[0];
-    dpx_slot_record record;
-    if (dpx_block_check(read->data, geometry, DPX_KIND_SLOT, request->disk, read->block) != DPX_SOUND)
-        return false;
-    dpx_slot_decode(read->data, &record);
-    return dpx_incarnation_equal(&record.who, &claim->record.who) && record.state == DPX_SLOT_CLAIMING;
-}
-
 void dpx_claim_complete(dpx_claim *claim, dpx_request *request, uint64_t now)
 {
     struct claim_channel *channel = &claim->channels[request->disk];
@@ -427,7 +421,8 @@ void dpx_claim_complete(dpx_claim *claim, dpx_request *request, uint64_t now)
             claim->written_at = request->write_completed_at;
         break;
     case PHASE_CHECK:
-        channel->good = still_ours(claim, request);
+    case PHASE_AGAIN:
+        channel->good = dpx_claim_stands(claim, request);
         break;
     default:
         channel->good = true;

@@ -10,7 +10,8 @@ enum claim_phase {
     PHASE_WRITE,
     PHASE_SETTLE,
     PHASE_CHECK,
-    PHASE_NOTE,  /* the slot is ours: its notice blocks say so before its record does */
+    PHASE_NOTE,  /* its notice blocks say whose the slot is, before its record does … */
+    PHASE_AGAIN, /* … and nobody claimed it meanwhile */
     PHASE_ACTIVE,
     PHASE_FREE,
     PHASE_DRAIN, /* a failed attempt: its I/O must return before the next one starts */
@@ -48,6 +49,7 @@ struct dpx_claim {
     uint64_t majority_at; /* when the table was read on a majority; 0: not yet */
     uint64_t written_at;  /* last completion of a counted claiming write */
     uint32_t *carried;    /* max_hosts notice entries of the slot's earlier life */
+    uint64_t owned;       /* generation in the slot's notice blocks: of its last owner */
     uint64_t noticed;     /* highest generation that a notice names for the slot, or that an owner of it had */
     struct claim_channel channels[DPX_MAX_DISKS];
 };
@@ -59,6 +61,9 @@ uint32_t dpx_claim_choose_slot(dpx_claim *claim);
 bool dpx_claim_claimable_on(const dpx_claim *claim, uint32_t disk, uint32_t slot);
 /* Reads of every notice block that may speak of the slot, and of the slot's own. */
 void dpx_claim_notice_reads(dpx_claim *claim, struct claim_channel *channel);
+/* The record, and the notice blocks of the slot: nobody became its owner since we read them. */
+void dpx_claim_check_reads(dpx_claim *claim, struct claim_channel *channel);
+bool dpx_claim_stands(const dpx_claim *claim, const dpx_request *request);
 /* Our notice blocks: what was carried on, under the new generation. */
 void dpx_claim_note(const dpx_claim *claim, uint32_t disk, struct claim_channel *channel);
 /* False: some block is damaged, so this disk cannot say what notices there are. */

@@ -161,8 +161,10 @@ static void carry_entries(dpx_claim *claim, const dpx_place *place, const uint8_
     dpx_notice_decode(data, geometry, &generation, &sequence, entries);
     uint32_t first = place->part * geometry->notice_entries;
     /* An owner of the slot had that generation, though a late claim may lie over its record. */
-    if (place->slot == claim->record.who.slot && generation > claim->noticed)
-        claim->noticed = generation;
+    if (place->slot == claim->record.who.slot && generation > claim->owned)
+        claim->owned = generation;
+    if (claim->owned > claim->noticed)
+        claim->noticed = claim->owned;
     for (uint32_t i = 0; i < geometry->notice_entries && first + i < geometry->max_hosts; i++)
         if (place->slot == claim->record.who.slot && entries[i] != 0)
             claim->carried[first + i] = entries[i];
@@ -186,6 +188,44 @@ bool dpx_claim_take_notices(dpx_claim *claim, const dpx_request *request)
     for (uint32_t i = 0; i < request->read_count; i++) {
         dpx_place place = dpx_place_of(geometry, request->reads[i].block);
         carry_entries(claim, &place, request->reads[i].data);
+    }
+    return true;
+}
+
+void dpx_claim_check_reads(dpx_claim *claim, struct claim_channel *channel)
+{
+    const dpx_geometry *geometry = claim->world->geometry;
+    uint32_t slot = claim->record.who.slot;
+    channel->reads[0] = (dpx_extent){.block = dpx_slot_block(geometry, slot), .count = 1, .data = channel->block};
+    channel->request.read_count = 1;
+    if (claim->phase != PHASE_CHECK)
+        return; /* later they are ours */
+    for (uint32_t part = 0; part < geometry->notice_blocks; part++)
+        channel->reads[1 + part] = (dpx_extent){.block = dpx_notice_block(geometry, slot, part),
+                                                .count = 1,
+                                                .data = channel->notices + (size_t)part * geometry->block_size};
+    channel->request.read_count += geometry->notice_blocks;
+}
+
+bool dpx_claim_stands(const dpx_claim *claim, const dpx_request *request)
+{
+    const dpx_geometry *geometry = claim->world->geometry;
+    const dpx_extent *read = &request->reads[0];
+    dpx_slot_record record;
+    if (dpx_block_check(read->data, geometry, DPX_KIND_SLOT, request->disk, read->block) != DPX_SOUND)
+        return false;
+    dpx_slot_decode(read->data, &record);
+    if (!dpx_incarnation_equal(&record.who, &claim->record.who) || record.state != DPX_SLOT_CLAIMING)
+        return false;
+    for (uint32_t i = 1; i < request->read_count; i++) {
+        uint32_t entries[DPX_BLOCK_MAX / 4];
+        uint64_t generation, sequence;
+        read = &request->reads[i];
+        if (dpx_block_check(read->data, geometry, DPX_KIND_NOTICE, request->disk, read->block) != DPX_SOUND)
+            return false;
+        dpx_notice_decode(read->data, geometry, &generation, &sequence, entries);
+        if (generation > claim->owned)
+            return false; /* somebody became the owner since: we slept, or he did */
     }
     return true;
 }

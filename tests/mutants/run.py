@@ -137,6 +137,8 @@ def examine_all(mutants: list[Mutant], options: argparse.Namespace) -> Iterator[
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
         base = Path(folder) / "base"
         prepare(base)
+        if whole := simulate(Mutant("none", "", "protocol/world.c", "", "", ""), base, options):
+            raise SystemExit(f"histories fail without any mutant: {whole.detail}")
         with ThreadPoolExecutor(options.jobs) as pool:
             yield from pool.map(lambda mutant: examine(mutant, base, options), mutants)
 

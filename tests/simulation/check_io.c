@@ -194,7 +194,8 @@ bool shown_slot(const world *w, const dpx_incarnation *who, enum dpx_slot_state 
                  (record.state == state && dpx_incarnation_equal(&record.who, who)) ||
                  (state == DPX_SLOT_FREE && record.state == DPX_SLOT_FREE) || /* a ghost of an earlier leaving */
                  (state == DPX_SLOT_FREE && record.who.generation > who->generation) ||
-                 (record.state == DPX_SLOT_CLAIMING && record.who.generation <= who->generation);
+                 (record.state == DPX_SLOT_CLAIMING && record.who.generation <= who->generation) ||
+                 (record.state == DPX_SLOT_FREE && record.who.generation < who->generation); /* ghosts */
     }
     return shown >= w->majority;
 }
