@@ -45,6 +45,7 @@ class Mutant:
     new: str
     breaks: str
     after: str = ""
+    seed: int = 0  # a history that notices it, where few do
     survives: str = ""
 
     def apply(self, text: str) -> str:
@@ -93,7 +94,7 @@ def simulate(mutant: Mutant, tree: Path, options: argparse.Namespace) -> Verdict
     """Histories until one of them notices."""
     make(tree / SIMULATION, "-j2" if mutant.file.endswith(".h") else "-j1", "CFLAGS=-O2 -g -Wno-error")
     program = tree / SIMULATION / "build/simulate"
-    arguments = ["--seed", str(options.seed), "--histories", str(options.histories)]
+    arguments = ["--seed", str(mutant.seed or options.seed), "--histories", str(options.histories)]
     try:
         done = subprocess.run([program, *arguments], capture_output=True, text=True, check=False, timeout=600)
     except subprocess.TimeoutExpired:
@@ -110,7 +111,7 @@ def simulate(mutant: Mutant, tree: Path, options: argparse.Namespace) -> Verdict
 def unit_tests(mutant: Mutant, tree: Path) -> Verdict | None:
     """The machines' own tests."""
     folder = tree / NATIVE_TESTS
-    make(folder, "build/test_protocol")
+    make(folder, "build/test_protocol", "STRICT=-std=c11 -UNDEBUG -pthread")
     done = subprocess.run([folder / "build/test_protocol"], capture_output=True, text=True, check=False, timeout=120)
     if done.returncode == 0:
         return None
@@ -146,7 +147,9 @@ def examine_all(mutants: list[Mutant], options: argparse.Namespace) -> Iterator[
 def row(verdict: Verdict) -> str:
     mutant = verdict.mutant
     killer = verdict.killer or ("**survives**: " + (mutant.survives or "a check is missing"))
-    count = str(verdict.histories) if verdict.histories else "–"
+    count = str(verdict.histories) if verdict.histories and verdict.killer else "–"
+    if verdict.killer and mutant.seed:
+        count = f"seed {mutant.seed}"
     return f"| `{mutant.name}` | {mutant.rule} | {mutant.breaks} | {killer} | {count} |"
 
 
