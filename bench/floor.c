@@ -5,17 +5,19 @@
  * opens PATH with O_DIRECT | O_DSYNC as diskpaxos does and then obeys lines on standard
  * input, one at a time, so that its operations can alternate with somebody else's:
  *
- *   COUNT WRITE_AT STEP WRITE_BYTES READ_BYTES
+ *   COUNT AT STEP UNTIL STEPS
  *
- * does COUNT writes of WRITE_BYTES (0: none), at WRITE_AT, WRITE_AT + STEP, …, then as many
- * reads of READ_BYTES (0: none), the first at WRITE_AT rounded down to a multiple of 4096, and
- * answers with the nanoseconds that this took.  What is written is what was there before: nothing
- * on the disk changes.
+ * STEPS is a sequence like r36864w512r36864: a read, a write, a read of so many bytes, each
+ * begun when the one before has completed.  Each is made COUNT times, all in flight together:
+ * writes at AT, AT + STEP, …, reads at AT rounded down to a multiple of 4096, and so on.  If
+ * UNTIL (nanoseconds of CLOCK_BOOTTIME) is not 0, the sequence is repeated until then.  The
+ * answer: the nanoseconds that it took, and how often the sequence was done.  What is written is
+ * what was there before: nothing on the disk changes.
  *
- * Plain pwrite and pread for COUNT 1; for more, Linux AIO by raw system calls, all writes in
- * flight together, then all reads, as a batch of leases does it.
+ * Plain pwrite and pread for COUNT 1; for more, Linux AIO by raw system calls.
  */
 #define _GNU_SOURCE
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -30,17 +32,24 @@
 #include <unistd.h>
 
 #define PAGE 4096u
-#define MOST 4096u /* operations in one batch */
+#define MOST 4096u /* I/Os in flight */
+#define STEPS 8u
+
+typedef struct step {
+    int writing;
+    size_t bytes;
+} step;
 
 typedef struct order {
-    unsigned count;
-    uint64_t write_at, step;
-    size_t write_bytes, read_bytes;
+    unsigned count, steps;
+    uint64_t at, apart, until;
+    step step[STEPS];
 } order;
 
 static int disk;
 static aio_context_t context;
-static uint8_t *writes, *reads; /* one piece per operation */
+static uint8_t *writes, *reads; /* one piece per I/O */
+static size_t write_room, read_room;
 static struct iocb blocks[MOST];
 static struct iocb *pointers[MOST];
 static struct io_event events[MOST];
@@ -51,56 +60,61 @@ static void die(const char *what)
     exit(1);
 }
 
-static void short_transfer(const char *what)
+static void wrong(const char *what)
 {
-    fprintf(stderr, "floor: short %s\n", what);
-    exit(1);
+    fprintf(stderr, "floor: %s\n", what);
+    exit(2);
 }
 
 static uint64_t now(void)
 {
-    struct timespec time;
-    clock_gettime(CLOCK_BOOTTIME, &time);
-    return (uint64_t)time.tv_sec * UINT64_C(1000000000) + (uint64_t)time.tv_nsec;
+    struct timespec t;
+    clock_gettime(CLOCK_BOOTTIME, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
-static void *buffer(size_t bytes)
-{
-    int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE;
-    void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, flags, -1, 0);
-    if (memory == MAP_FAILED)
-        die("mmap");
-    return memory;
-}
-
+/* Whole pages for one I/O, so that neighbours do not share any. */
 static size_t piece(size_t bytes)
 {
     return (bytes + PAGE - 1) / PAGE * PAGE;
 }
 
-static void one(const order *o)
+static void grow(uint8_t **buffer, size_t *room, size_t bytes)
 {
-    if (o->write_bytes != 0 &&
-        pwrite(disk, writes, o->write_bytes, (off_t)o->write_at) != (ssize_t)o->write_bytes)
-        short_transfer("write");
-    if (o->read_bytes != 0 &&
-        pread(disk, reads, o->read_bytes, (off_t)(o->write_at / PAGE * PAGE)) != (ssize_t)o->read_bytes)
-        short_transfer("read");
+    if (bytes <= *room)
+        return;
+    if (*room != 0)
+        munmap(*buffer, *room);
+    *buffer = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+    if (*buffer == MAP_FAILED)
+        die("mmap");
+    *room = bytes;
 }
 
-/* All of one kind in flight together; returns when all have completed. */
-static void batch(const order *o, int opcode)
+static uint64_t place(const order *o, const step *s, unsigned i)
 {
-    int writing = opcode == IOCB_CMD_PWRITE;
-    size_t bytes = writing ? o->write_bytes : o->read_bytes;
+    uint64_t at = o->at + i * o->apart;
+    return s->writing ? at : at / PAGE * PAGE;
+}
+
+static void one(const order *o, const step *s)
+{
+    off_t at = (off_t)place(o, s, 0);
+    ssize_t n = s->writing ? pwrite(disk, writes, s->bytes, at) : pread(disk, reads, s->bytes, at);
+    if (n != (ssize_t)s->bytes)
+        wrong(s->writing ? "short write" : "short read");
+}
+
+/* All of one step in flight together; returns when all have completed. */
+static void batch(const order *o, const step *s)
+{
     for (unsigned i = 0; i < o->count; i++) {
-        uint64_t at = o->write_at + i * o->step;
         memset(&blocks[i], 0, sizeof blocks[i]);
         blocks[i].aio_fildes = (uint32_t)disk;
-        blocks[i].aio_lio_opcode = (uint16_t)opcode;
-        blocks[i].aio_buf = (uint64_t)(uintptr_t)((writing ? writes : reads) + i * piece(bytes));
-        blocks[i].aio_nbytes = bytes;
-        blocks[i].aio_offset = (int64_t)(writing ? at : at / PAGE * PAGE);
+        blocks[i].aio_lio_opcode = s->writing ? IOCB_CMD_PWRITE : IOCB_CMD_PREAD;
+        blocks[i].aio_buf = (uint64_t)(uintptr_t)((s->writing ? writes : reads) + i * piece(s->bytes));
+        blocks[i].aio_nbytes = s->bytes;
+        blocks[i].aio_offset = (int64_t)place(o, s, i);
         pointers[i] = &blocks[i];
     }
     for (long done = 0; done < (long)o->count;) {
@@ -114,60 +128,70 @@ static void batch(const order *o, int opcode)
         if (n < 0 && errno != EINTR)
             die("io_getevents");
         for (long i = 0; i < n; i++)
-            if (events[i].res != (int64_t)bytes)
-                short_transfer(writing ? "write" : "read");
+            if (events[i].res != (int64_t)s->bytes)
+                wrong(s->writing ? "short write" : "short read");
         done += n > 0 ? n : 0;
     }
 }
 
-/* Keeps what is there, so that writing it again changes nothing. */
-static void fetch(const order *o)
+/* Memory for all steps, and in it what is on the disk, so that writing it again changes nothing. */
+static void prepare(const order *o)
 {
-    for (unsigned i = 0; o->write_bytes != 0 && i < o->count; i++)
-        if (pread(disk, writes + i * piece(o->write_bytes), o->write_bytes,
-                  (off_t)(o->write_at + i * o->step)) != (ssize_t)o->write_bytes)
-            short_transfer("read");
+    size_t written = 0;
+    for (unsigned k = 0; k < o->steps; k++) {
+        const step *s = &o->step[k];
+        grow(s->writing ? &writes : &reads, s->writing ? &write_room : &read_room, o->count * piece(s->bytes));
+        if (s->writing && written != 0 && written != s->bytes)
+            wrong("writes of different lengths");
+        written = s->writing ? s->bytes : written;
+    }
+    for (unsigned i = 0; written != 0 && i < o->count; i++)
+        if (pread(disk, writes + i * piece(written), written, (off_t)(o->at + i * o->apart)) != (ssize_t)written)
+            wrong("short read");
 }
 
-static uint64_t obey(const order *o)
+static unsigned long obey(const order *o)
 {
-    uint64_t from = now();
-    if (o->count == 1) {
-        one(o);
-    } else {
-        if (o->write_bytes != 0)
-            batch(o, IOCB_CMD_PWRITE);
-        if (o->read_bytes != 0)
-            batch(o, IOCB_CMD_PREAD);
+    unsigned long times = 0;
+    do {
+        for (unsigned k = 0; k < o->steps; k++)
+            (o->count == 1 ? one : batch)(o, &o->step[k]);
+        times++;
+    } while (now() < o->until);
+    return times;
+}
+
+/* r36864w512 → its steps. */
+static void parse(order *o, const char *text)
+{
+    for (o->steps = 0; *text != '\0'; o->steps++) {
+        if (o->steps == STEPS || (*text != 'r' && *text != 'w') || !isdigit((unsigned char)text[1]))
+            wrong("steps are like r36864w512r36864");
+        char *end;
+        o->step[o->steps] = (step){*text == 'w', strtoul(text + 1, &end, 10)};
+        text = end;
     }
-    return now() - from;
 }
 
 int main(int count, char **arguments)
 {
-    if (count != 2) {
-        fprintf(stderr, "usage: floor PATH\n");
-        return 2;
-    }
+    if (count != 2)
+        wrong("usage: floor PATH");
     disk = open(arguments[1], O_RDWR | O_DIRECT | O_DSYNC | O_CLOEXEC);
     if (disk < 0)
         die(arguments[1]);
     if (syscall(SYS_io_setup, MOST, &context) < 0)
         die("io_setup");
-    size_t write_room = 0, read_room = 0;
     order o;
-    while (scanf("%u %" SCNu64 " %" SCNu64 " %zu %zu", &o.count, &o.write_at, &o.step, &o.write_bytes,
-                 &o.read_bytes) == 5) {
-        if (o.count < 1 || o.count > MOST || o.step % PAGE != 0) {
-            fprintf(stderr, "floor: out of range\n");
-            return 2;
-        }
-        if (o.count * piece(o.write_bytes) > write_room)
-            writes = buffer(write_room = o.count * piece(o.write_bytes));
-        if (o.count * piece(o.read_bytes) > read_room)
-            reads = buffer(read_room = o.count * piece(o.read_bytes));
-        fetch(&o);
-        printf("%" PRIu64 "\n", obey(&o));
+    char steps[128];
+    while (scanf("%u %" SCNu64 " %" SCNu64 " %" SCNu64 " %127s", &o.count, &o.at, &o.apart, &o.until, steps) == 5) {
+        if (o.count < 1 || o.count > MOST || o.apart % PAGE != 0)
+            wrong("out of range");
+        parse(&o, steps);
+        prepare(&o);
+        uint64_t from = now();
+        unsigned long times = obey(&o);
+        printf("%" PRIu64 " %lu\n", now() - from, times);
         fflush(stdout);
     }
     return 0;

@@ -1,15 +1,21 @@
-"""Embedded take and release against the same I/Os made bare, alternating on one file.
+"""One client's operations against the same I/Os made bare and against sanlock's, alternating.
 
-The ratio is in ``extra_info`` and at the end of the output.  What the floor's time leaves out:
-Python, the hop to the I/O thread and back, checksums, judging.
+What the floor's time leaves out: Python, hops between threads, checksums, judging.  Its reads are as
+long as those that the operation makes (counted by the kernel), so a shorter read is no advantage
+over the floor; the bytes are in the report.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable
+from typing import Any
 
 import pytest
-from floor import Floor, Measure
+from clients import CLIENTS
+from measure import OURS, Record, Timed, io_of
+from peers.sanlock import Sanlock
+from room import Compare, Room
 
 import diskpaxos
 
@@ -17,92 +23,179 @@ import diskpaxos
 class Holder:
     """Takes some leases and lets them go, so that the one can be measured and the other not."""
 
-    def __init__(self, host: diskpaxos.Host, names: list[str]) -> None:
-        self.host = host
+    def __init__(self, room: Room, names: list[str], *, shared: bool = False) -> None:
+        self.client = room.client
         self.names = names
-        self.leases: list[diskpaxos.Lease] = []
+        self.shared = shared
+        self.held: Any = None
 
     def take(self) -> None:
-        if not self.leases:
-            self.leases = self.host.acquire_many(self.names)
+        if self.held is None:
+            self.held = self.client.take(self.names, shared=self.shared)
 
     def release(self) -> None:
-        leases, self.leases = self.leases, []
-        self.host.release_many(leases)
+        if self.held is not None:
+            held, self.held = self.held, None
+            self.client.release(held)
+
+    def cost(self, record: Record) -> tuple[int, int]:
+        """Bytes that a cached take reads and writes, per lease; left released."""
+        self.take()
+        self.release()
+        read, written = io_of(os.getpid(), self.take, self.release)
+        count = len(self.names)
+        record.values(OURS, read_bytes=read, written_bytes=written, leases=count)
+        return read // count, written // count
 
 
-class Scratch:
-    """Where the floor works: own blocks that no host of this run writes, in areas of its own."""
+def peer_take(sanlock: Sanlock | None, count: int = 1, *, shared: bool = False) -> Timed | None:
+    """A sanlock take; what was taken is released, untimed."""
+    if sanlock is None:
+        return None
+    client = sanlock.clients[0]
 
-    def __init__(self, host: diskpaxos.Host) -> None:
-        shape = host.space.geometry
-        self.block = shape.block_size
-        self.area = shape.area_blocks * shape.block_size
-        self.read = (1 + shape.max_hosts) * shape.block_size
-        slot = shape.max_hosts - 1 if host.slot == 0 else 0
-        self.at = shape.own_block(1, slot) * shape.block_size
+    def take() -> float:
+        took = client.take(0, count, shared=shared)
+        client.release(0, count)
+        return took
 
-
-@pytest.fixture
-def scratch(host: diskpaxos.Host) -> Scratch:
-    return Scratch(host)
+    return take
 
 
-@pytest.fixture
-def names(host: diskpaxos.Host, request: pytest.FixtureRequest) -> Iterator[list[str]]:
-    """Leases made beforehand, as many as the test's parameter says (1 by default)."""
-    made = [f"{request.node.name}-{i}" for i in range(getattr(request, "param", 1))]
-    for name in made:
-        host.create(name)
-    yield made
-    for name in made:
-        host.delete(name)
+def peer_release(sanlock: Sanlock | None) -> Timed | None:
+    if sanlock is None:
+        return None
+    client = sanlock.clients[0]
+
+    def release() -> float:
+        client.take(0)
+        return client.release(0)
+
+    return release
 
 
-def test_take_cached(
-    host: diskpaxos.Host, floor: Floor, scratch: Scratch, against_floor: Measure, names: list[str]
-) -> None:
+def test_take_cached(room: Room, record: Record, compare: Compare, sanlock: Sanlock | None) -> None:
     """W R"""
-    holder = Holder(host, names)
-    holder.take()
-    against_floor(holder.take, lambda: floor.run(scratch.at, write=scratch.block, read=scratch.read), holder.release)
+    holder = Holder(room, room.fresh())
+    read, written = holder.cost(record)
+    steps = f"w{written}r{read}"
+    compare(
+        "take-cached",
+        holder.take,
+        before=holder.release,
+        floor=lambda: room.bare(steps),
+        sanlock=peer_take(sanlock),
+        note=f"floor: {steps}",
+    )
     holder.release()
 
 
-def test_release(
-    host: diskpaxos.Host, floor: Floor, scratch: Scratch, against_floor: Measure, names: list[str]
+def test_take_unseen(
+    room: Room, record: Record, compare: Compare, sanlock: Sanlock | None, client_kind: str, once: bool, rounds: int
 ) -> None:
+    """R W R, of leases that another host has made and this one has never read."""
+    names = room.fresh(1 if once else rounds + 20)
+    read, written = Holder(room, room.fresh()).cost(record)
+    steps = f"r{read}w{written}r{read}"
+    other = CLIENTS[client_kind](room.path)
+    left = iter(names)
+    held: list[Any] = []
+
+    def release() -> None:
+        if held:
+            other.release(held.pop())
+
+    compare(
+        "take-unseen",
+        lambda: held.append(other.take([next(left)])),
+        before=release,
+        floor=lambda: room.bare(steps),
+        sanlock=peer_take(sanlock),
+        note=f"floor: {steps}",
+    )
+    release()
+    other.leave()
+
+
+def test_take_shared(room: Room, record: Record, compare: Compare, sanlock: Sanlock | None) -> None:
+    """W R"""
+    holder = Holder(room, room.fresh(), shared=True)
+    read, written = holder.cost(record)
+    steps = f"w{written}r{read}"
+    compare(
+        "take-shared",
+        holder.take,
+        before=holder.release,
+        floor=lambda: room.bare(steps),
+        sanlock=peer_take(sanlock, shared=True),
+        note=f"floor: {steps}",
+    )
+    holder.release()
+
+
+def test_release(room: Room, compare: Compare, sanlock: Sanlock | None) -> None:
     """W"""
-    holder = Holder(host, names)
-    against_floor(holder.release, lambda: floor.run(scratch.at, write=scratch.block), holder.take)
+    holder = Holder(room, room.fresh())
+    steps = f"w{room.shape.block_size}"
+    compare(
+        "release",
+        holder.release,
+        before=holder.take,
+        floor=lambda: room.bare(steps),
+        sanlock=peer_release(sanlock),
+        note=f"floor: {steps}",
+    )
+    holder.release()
 
 
-@pytest.mark.parametrize("names", [8, 64], indirect=True)
+def test_take_refused(room: Room, record: Record, compare: Compare, sanlock: Sanlock | None, client_kind: str) -> None:
+    """R, of a lease whose holder this host has seen before."""
+    holder = Holder(room, room.fresh())
+    read, _ = holder.cost(record)
+    other = CLIENTS[client_kind](room.path)
+    held = other.take(holder.names)
+
+    def refused() -> None:
+        with pytest.raises(diskpaxos.errors.HeldError):
+            room.client.take(holder.names)
+
+    refused()
+    theirs: Callable[[], float] | None = None
+    if sanlock is not None:
+        one, two = sanlock.clients
+        one.take(1)
+        theirs = lambda: two.refused(1)  # noqa: E731
+    compare("take-refused", refused, floor=lambda: room.bare(f"r{read}"), sanlock=theirs, note=f"floor: r{read}")
+    if sanlock is not None:
+        sanlock.clients[0].release(1)
+    other.release(held)
+    other.leave()
+
+
+@pytest.mark.parametrize(("count", "most", "sparse"), [(8, 1000, 4), (64, 1000, 1), (1000, 100, 1)])
 def test_take_many(
-    host: diskpaxos.Host, floor: Floor, scratch: Scratch, against_floor: Measure, names: list[str]
+    room: Room,
+    record: Record,
+    compare: Compare,
+    sanlock: Sanlock | None,
+    once: bool,
+    count: int,
+    most: int,
+    sparse: int,
 ) -> None:
     """All W in flight together, then all R: the floor does the same with Linux AIO."""
-    holder = Holder(host, names)
-    holder.take()
-
-    def bare() -> float:
-        return floor.run(scratch.at, count=len(names), step=scratch.area, write=scratch.block, read=scratch.read)
-
-    against_floor(holder.take, bare, holder.release, rounds=200)
+    count = min(count, 64) if once else count
+    holder = Holder(room, room.fresh(count))
+    read, written = holder.cost(record)
+    steps = f"w{written}r{read}"
+    compare(
+        f"take-{count}",
+        holder.take,
+        before=holder.release,
+        floor=lambda: room.bare(steps, count),
+        sanlock=peer_take(sanlock, count) if count <= 8 else None,
+        sparse=sparse,
+        most=most,
+        note=f"floor: {count} x {steps[: steps.index('r')]} together, then {count} x r{read}",
+    )
     holder.release()
-
-
-def test_refused(
-    host: diskpaxos.Host, floor: Floor, scratch: Scratch, against_floor: Measure, names: list[str]
-) -> None:
-    """R, of a lease whose holder this host has seen before."""
-    with diskpaxos.Lockspace.open(host.space.paths[0]) as space, space.join("holder") as other:
-        lease = other.acquire(names[0])
-
-        def refused() -> None:
-            with pytest.raises(diskpaxos.errors.HeldError):
-                host.acquire(names[0])
-
-        refused()
-        against_floor(refused, lambda: floor.run(scratch.at, read=scratch.read))
-        lease.release()

@@ -1,0 +1,1 @@
+"""Other lease managers, measured beside diskpaxos on the same storage where they are installed."""
