@@ -19,6 +19,7 @@ typedef struct dpx_lease {
     uint64_t token;    /* of what is held: hold, or the larger last_exclusive seen (shared) */
     enum dpx_mode mode;
     uint64_t last_exclusive;
+    uint64_t others_exclusive; /* while held: highest last_exclusive of others that is known to be no taking since */
     uint64_t directory_token;
     uint64_t change_token; /* while this incarnation changes this area's header */
     uint32_t target;

@@ -42,13 +42,14 @@ enum judgement dpx_judge(const dpx_view *view, const dpx_wish *wish, uint64_t ba
 
 /* While the own flag was visible throughout, nobody can have taken the lease, and a higher
  * last_exclusive is an attempt that gives way, or one whose host died in it (whoever owns that
- * slot next carries it on).  Once the flag had vanished, it may be a taking. */
+ * slot next carries it on).  Once the flag had vanished, it may be a taking: also one below the own
+ * token, since our ballot had vanished with the flag. */
 bool dpx_judge_kept(const dpx_view *view, const dpx_lease *lease, bool after_regress)
 {
     const dpx_header *header = &view->header;
     if (header->state != DPX_LEASE_IN_USE || !dpx_uuid_equal(&header->lease, &lease->header.lease))
         return false;
-    return !after_regress || view->last_exclusive <= lease->token;
+    return !after_regress || (view->last_exclusive <= lease->token && view->last_exclusive <= lease->others_exclusive);
 }
 
 /* drawn: the area's last sequence when the read began; what was drawn since may not be in it. */

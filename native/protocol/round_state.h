@@ -37,6 +37,7 @@ struct round_item {
     uint32_t probes;
     uint64_t ballot;      /* of the attempt, 0: none */
     uint64_t token;       /* what it would be taken with */
+    uint64_t others;      /* highest last_exclusive of others in the judging read */
     uint64_t drawn;       /* last sequence of the area when the look or the write began; DPX_NEVER: unsettled */
     dpx_own content;      /* what a writing sweep writes */
 };

@@ -169,6 +169,7 @@ static void take(dpx_round *round, uint64_t now)
         lease->token = item->token;
         lease->mode = item->content.mode;
         lease->last_exclusive = item->content.last_exclusive;
+        lease->others_exclusive = item->others;
         lease->directory_token = item->content.directory_token;
         lease->change_token = item->content.change_token;
         lease->target = item->content.target;
@@ -202,6 +203,7 @@ static enum judgement judge_one(dpx_round *round, uint32_t i, uint64_t now)
         dpx_cause_flag(round, i, &lease->flag);
     if (judgement == JUDGE_STALE)
         round->cause.item = i;
+    item->others = view.last_exclusive;
     item->token = item->ballot;
     if (wish->mode == DPX_MODE_SHARED && view.last_exclusive > item->ballot)
         item->token = view.last_exclusive;

@@ -45,7 +45,10 @@ static dpx_verdict watch_one(dpx_round *round, uint32_t i, uint64_t now)
     if (!dpx_judge_kept(&view, lease, false))
         return DPX_LOST;
     lease->header = view.header;
-    return item->heals ? DPX_RUNNING : DPX_DONE;
+    if (item->heals)
+        return DPX_RUNNING;
+    lease->others_exclusive = view.last_exclusive; /* the flag stood: nobody can have taken it */
+    return DPX_DONE;
 }
 
 static void end_watch(dpx_round *round)

@@ -6,7 +6,7 @@
     tests/mutants/run.py --keep DIR NAME     leaves sources and simulator in DIR
 
 A mutant is killed by the first history that violates something, or by the unit tests of the
-machines (tests/native/test_protocol) where histories do not notice it.  The sources are
+machines (tests/native/test_*_rules.c, test_protocol.c) where histories do not notice it.  The sources are
 copied, changed in one place, and built: nothing of this exists in a release.
 """
 
@@ -30,7 +30,9 @@ ROOT = HERE.parent.parent
 LEDGER = HERE / "ledger.toml"
 SIMULATION = Path("tests/simulation")
 NATIVE_TESTS = Path("tests/native")
+MACHINE_TESTS = ("test_lease_rules", "test_slot_rules", "test_protocol")
 _VIOLATION = re.compile(r"VIOLATION \((.+?)\) (.*)\n\s+(simulate --seed \d+)")
+_FAILED = re.compile(r": (test_\w+): failed: ")
 _HISTORIES = re.compile(r"^histories (\d+)", re.MULTILINE)
 
 
@@ -111,12 +113,13 @@ def simulate(mutant: Mutant, tree: Path, options: argparse.Namespace) -> Verdict
 def unit_tests(mutant: Mutant, tree: Path) -> Verdict | None:
     """The machines' own tests."""
     folder = tree / NATIVE_TESTS
-    make(folder, "build/test_protocol", "STRICT=-std=c11 -UNDEBUG -pthread")
-    done = subprocess.run([folder / "build/test_protocol"], capture_output=True, text=True, check=False, timeout=120)
-    if done.returncode == 0:
-        return None
-    lines = (done.stdout + done.stderr).strip().splitlines()
-    return Verdict(mutant, "unit test", 0, lines[0] if lines else "")
+    make(folder, *(f"build/{test}" for test in MACHINE_TESTS), "STRICT=-std=c11 -UNDEBUG -pthread")
+    for test in MACHINE_TESTS:
+        done = subprocess.run([folder / "build" / test], capture_output=True, text=True, check=False, timeout=120)
+        if done.returncode:
+            failed = _FAILED.search(done.stderr)
+            return Verdict(mutant, f"`{failed[1]}`" if failed else test, 0, done.stderr.partition("\n")[0])
+    return None
 
 
 def examine(mutant: Mutant, base: Path, options: argparse.Namespace) -> Verdict:

@@ -29,7 +29,7 @@ typedef struct memory_host {
     dpx_lease directory;
 } memory_host;
 
-static void disks_format(memory_disks *disks, uint32_t count, uint32_t hosts, uint32_t leases)
+static inline void disks_format(memory_disks *disks, uint32_t count, uint32_t hosts, uint32_t leases)
 {
     memset(disks, 0, sizeof *disks);
     dpx_geometry *geometry = &disks->geometry;
@@ -53,19 +53,19 @@ static void disks_format(memory_disks *disks, uint32_t count, uint32_t hosts, ui
     }
 }
 
-static void disks_free(memory_disks *disks)
+static inline void disks_free(memory_disks *disks)
 {
     for (uint32_t d = 0; d < disks->geometry.disks; d++)
         free(disks->blocks[d]);
 }
 
-static uint8_t *disk_block(memory_disks *disks, uint32_t disk, uint64_t block)
+static inline uint8_t *disk_block(memory_disks *disks, uint32_t disk, uint64_t block)
 {
     return disks->blocks[disk] + block * disks->geometry.block_size;
 }
 
 /* Carries a request out at once, as request.h says. */
-static void disks_carry_out(memory_disks *disks, dpx_request *request, uint64_t gate)
+static inline void disks_carry_out(memory_disks *disks, dpx_request *request, uint64_t gate)
 {
     size_t size = disks->geometry.block_size;
     request->error = 0;
@@ -101,7 +101,7 @@ static void disks_carry_out(memory_disks *disks, dpx_request *request, uint64_t 
 }
 
 #define DRIVE(name)                                                                                     \
-    static dpx_verdict name##_run(memory_host *host, dpx_##name *machine, uint64_t limit)                \
+    static inline dpx_verdict name##_run(memory_host *host, dpx_##name *machine, uint64_t limit)                \
     {                                                                                                   \
         memory_disks *disks = host->disks;                                                              \
         uint64_t end = disks->now + limit;                                                              \
@@ -127,7 +127,7 @@ DRIVE(claim)
 DRIVE(round)
 DRIVE(change)
 
-static void *host_memory(memory_host *host, int which, size_t bytes)
+static inline void *host_memory(memory_host *host, int which, size_t bytes)
 {
     free(host->memory[which]);
     host->memory[which] = aligned_alloc(4096, (bytes + 4095) & ~(size_t)4095);
@@ -135,7 +135,7 @@ static void *host_memory(memory_host *host, int which, size_t bytes)
     return host->memory[which];
 }
 
-static void host_beat(memory_host *host)
+static inline void host_beat(memory_host *host)
 {
     dpx_request *request;
     while ((request = dpx_heart_step(host->heart, host->disks->now))) {
@@ -144,7 +144,7 @@ static void host_beat(memory_host *host)
     }
 }
 
-static dpx_slot_record host_record(const memory_host *host, uint8_t seed)
+static inline dpx_slot_record host_record(const memory_host *host, uint8_t seed)
 {
     const dpx_geometry *geometry = &host->disks->geometry;
     dpx_slot_record me = {.outage_tolerance = geometry->outage_tolerance,
@@ -157,7 +157,7 @@ static dpx_slot_record host_record(const memory_host *host, uint8_t seed)
 }
 
 /* Prepares a host without joining it. */
-static void host_prepare(memory_host *host, memory_disks *disks, uint8_t seed)
+static inline void host_prepare(memory_host *host, memory_disks *disks, uint8_t seed)
 {
     const dpx_geometry *geometry = &disks->geometry;
     memset(host, 0, sizeof *host);
@@ -171,7 +171,7 @@ static void host_prepare(memory_host *host, memory_disks *disks, uint8_t seed)
     host->world.written = host_memory(host, 5, geometry->max_leases * DPX_MAX_DISKS * sizeof(uint64_t));
 }
 
-static dpx_verdict host_join(memory_host *host, memory_disks *disks, uint8_t seed)
+static inline dpx_verdict host_join(memory_host *host, memory_disks *disks, uint8_t seed)
 {
     host_prepare(host, disks, seed);
     dpx_slot_record me = host_record(host, seed);
@@ -188,7 +188,7 @@ static dpx_verdict host_join(memory_host *host, memory_disks *disks, uint8_t see
     return verdict;
 }
 
-static void host_forget(memory_host *host)
+static inline void host_forget(memory_host *host)
 {
     for (size_t i = 0; i < sizeof host->memory / sizeof host->memory[0]; i++) {
         free(host->memory[i]);
@@ -197,7 +197,7 @@ static void host_forget(memory_host *host)
 }
 
 /* One round over the given wishes, to its end. */
-static dpx_verdict host_round(memory_host *host, dpx_round_kind kind, dpx_wish *wishes, uint32_t count,
+static inline dpx_verdict host_round(memory_host *host, dpx_round_kind kind, dpx_wish *wishes, uint32_t count,
                               uint64_t patience, dpx_cause *cause)
 {
     const dpx_geometry *geometry = &host->disks->geometry;
@@ -213,7 +213,7 @@ static dpx_verdict host_round(memory_host *host, dpx_round_kind kind, dpx_wish *
     return verdict;
 }
 
-static dpx_verdict host_change(memory_host *host, dpx_change_kind kind, dpx_lease *lease, uint8_t uuid_seed)
+static inline dpx_verdict host_change(memory_host *host, dpx_change_kind kind, dpx_lease *lease, uint8_t uuid_seed)
 {
     size_t bytes = (dpx_change_memory(&host->disks->geometry) + 4095) & ~(size_t)4095;
     void *memory = aligned_alloc(4096, bytes);

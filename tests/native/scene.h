@@ -1,0 +1,62 @@
+/* Three hosts on disks in memory, and short ways to ask them: what tests of the machines share. */
+#ifndef TESTS_NATIVE_SCENE_H
+#define TESTS_NATIVE_SCENE_H
+
+#include "check.h"
+#include "memory_disks.h"
+
+#define HOSTS 8u
+#define LEASES 16u
+
+typedef struct scene {
+    memory_disks disks;
+    memory_host a, b, c;
+} scene;
+
+static inline void open_scene(scene *s, uint32_t disks)
+{
+    disks_format(&s->disks, disks, HOSTS, LEASES);
+    CHECK(host_join(&s->a, &s->disks, 1) == DPX_DONE);
+    CHECK(host_join(&s->b, &s->disks, 2) == DPX_DONE);
+    CHECK(host_join(&s->c, &s->disks, 3) == DPX_DONE);
+    CHECK(s->a.world.self.slot != s->b.world.self.slot);
+    host_beat(&s->a);
+}
+
+static inline void close_scene(scene *s)
+{
+    host_forget(&s->a);
+    host_forget(&s->b);
+    host_forget(&s->c);
+    disks_free(&s->disks);
+}
+
+static inline void name_lease(dpx_lease *lease, const char *name)
+{
+    dpx_lease_reset(lease, name, strlen(name));
+}
+
+static inline dpx_verdict take(memory_host *host, dpx_lease *lease, enum dpx_mode mode, dpx_wish *wish)
+{
+    *wish = (dpx_wish){.lease = lease, .mode = mode};
+    return host_round(host, DPX_ROUND_TAKE, wish, 1, 0, NULL);
+}
+
+static inline dpx_verdict release(memory_host *host, dpx_lease *lease)
+{
+    dpx_wish wish = {.lease = lease};
+    return host_round(host, DPX_ROUND_RELEASE, &wish, 1, 0, NULL);
+}
+
+/* Beats of everybody, period by period. */
+static inline void pass_time(scene *s, uint64_t duration, int with_a)
+{
+    for (uint64_t end = s->disks.now + duration; s->disks.now < end; s->disks.now += DPX_SECOND) {
+        if (with_a)
+            host_beat(&s->a);
+        host_beat(&s->b);
+        host_beat(&s->c);
+    }
+}
+
+#endif

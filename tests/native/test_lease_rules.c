@@ -1,0 +1,177 @@
+/* Leases: one scene per rule of docs/protocol.md that histories of the simulator meet once in millions,
+ * if ever: each fails when its rule is left out (tests/mutants/ledger.toml names them). */
+#include "scene.h"
+
+static void put_own(memory_disks *disks, const dpx_own *own)
+{
+    const dpx_geometry *g = &disks->geometry;
+    for (uint32_t d = 0; d < g->disks; d++)
+        dpx_own_encode(disk_block(disks, d, dpx_own_block(g, own->area, own->who.slot)), g, d, own);
+}
+
+static dpx_own own_of(memory_disks *disks, uint32_t area, uint32_t slot)
+{
+    dpx_own own;
+    dpx_own_decode(disk_block(disks, 0, dpx_own_block(&disks->geometry, area, slot)), &own);
+    return own;
+}
+
+/* ‡L8: the header of a half-made change is there, and still the change is open. */
+static void test_a_change_is_open_though_its_header_landed(void)
+{
+    scene s;
+    dpx_lease at_a, at_b;
+    dpx_wish wish;
+    open_scene(&s, 1);
+    name_lease(&at_a, "vm1");
+    name_lease(&at_b, "vm1");
+    CHECK(host_change(&s.a, DPX_CHANGE_CREATE, &at_a, 9) == DPX_DONE);
+    CHECK(take(&s.a, &s.a.directory, DPX_MODE_EXCLUSIVE, &wish) == DPX_DONE);
+    wish = (dpx_wish){.lease = &at_a, .mode = DPX_MODE_EXCLUSIVE, .change_token = s.a.directory.token};
+    CHECK(host_round(&s.a, DPX_ROUND_TAKE, &wish, 1, 0, NULL) == DPX_DONE);
+    dpx_header header = at_a.header;
+    header.directory_token = s.a.directory.token;
+    header.sequence++;
+    dpx_header_encode(disk_block(&s.disks, 0, dpx_header_block(&s.disks.geometry, header.area)), &s.disks.geometry, 0,
+                      &header);
+    dpx_peers_bury(s.b.world.peers, s.a.world.self.slot, s.a.world.self.generation);
+    CHECK(take(&s.b, &at_b, DPX_MODE_EXCLUSIVE, &wish) == DPX_CHANGE_OPEN);
+    close_scene(&s);
+}
+
+static bool writes_header(const memory_disks *disks, const dpx_request *request)
+{
+    return request->write_count == 1 &&
+           dpx_place_of(&disks->geometry, request->writes[0].block).kind == DPX_KIND_HEADER;
+}
+
+/* ‡L8: neither flag falls before the header is durable on a majority. */
+static void test_a_header_on_one_disk_is_no_change(void)
+{
+    scene s;
+    dpx_lease lease;
+    open_scene(&s, 3);
+    name_lease(&lease, "vm1");
+    size_t bytes = (dpx_change_memory(&s.disks.geometry) + 4095) & ~(size_t)4095;
+    void *memory = aligned_alloc(4096, bytes);
+    memset(memory, 0, bytes);
+    dpx_uuid uuid = {{9}};
+    dpx_change *change = dpx_change_place(memory, &s.a.world, &s.a.directory);
+    dpx_change_begin(change, DPX_CHANGE_CREATE, &lease, &uuid, s.disks.now, s.disks.now);
+    for (uint64_t end = s.disks.now + 5 * DPX_SECOND; s.disks.now < end;) {
+        dpx_request *requests[DPX_MAX_DISKS] = {NULL};
+        for (uint32_t d = 0; d < 3; d++)
+            requests[d] = dpx_change_step(change, s.disks.now);
+        for (uint32_t d = 0; d < 3 && requests[d]; d++) {
+            bool fails = requests[d]->disk > 0 && writes_header(&s.disks, requests[d]);
+            s.disks.fail_writes[requests[d]->disk] = fails ? 5 : 0;
+            disks_carry_out(&s.disks, requests[d], s.a.world.lifetime_end);
+            s.disks.fail_writes[requests[d]->disk] = 0;
+            dpx_change_complete(change, requests[d], s.disks.now);
+        }
+        if (!requests[0])
+            s.disks.now += 10 * DPX_MS;
+    }
+    CHECK(dpx_change_verdict(change) == DPX_RUNNING); /* it goes on trying, with its flags up */
+    CHECK(s.a.directory.hold != 0);
+    CHECK(change_run(&s.a, change, DPX_SECOND) == DPX_DONE);
+    free(memory);
+    close_scene(&s);
+}
+
+/* ‡L10: a judging read that is repeated counts only where the flag is durable. */
+static void test_a_disk_without_the_flag_does_not_judge(void)
+{
+    scene s;
+    dpx_lease at_a, at_b;
+    dpx_wish wish;
+    open_scene(&s, 3);
+    name_lease(&at_a, "vm1");
+    name_lease(&at_b, "vm1");
+    CHECK(host_change(&s.a, DPX_CHANGE_CREATE, &at_a, 9) == DPX_DONE);
+    CHECK(take(&s.a, &at_a, DPX_MODE_EXCLUSIVE, &wish) == DPX_DONE);
+    CHECK(release(&s.a, &at_a) == DPX_DONE);
+    dpx_own before = own_of(&s.disks, at_a.header.area, s.b.world.self.slot);
+    dpx_own lower = {.who = s.b.world.self, .sequence = before.sequence + 1, .area = at_a.header.area,
+                     .lease = at_a.header.lease, .ballot = 1, .hold = 1, .mode = DPX_MODE_EXCLUSIVE};
+    put_own(&s.disks, &lower); /* B's attempt, lower: it will give way */
+    size_t bytes = (dpx_round_memory(&s.disks.geometry, 1) + 4095) & ~(size_t)4095;
+    void *memory = aligned_alloc(4096, bytes);
+    memset(memory, 0, bytes);
+    dpx_round *round = dpx_round_place(memory, &s.a.world, 1);
+    wish = (dpx_wish){.lease = &at_a, .mode = DPX_MODE_EXCLUSIVE};
+    dpx_round_begin(round, DPX_ROUND_TAKE, &wish, 1, s.disks.now, s.disks.now);
+    s.disks.fail_writes[2] = 5;               /* A's flag is durable on disks 0 and 1 */
+    CHECK(round_run(&s.a, round, 0) == DPX_RUNNING); /* it pauses: lower flags */
+    lower.sequence++;
+    lower.hold = 0;
+    put_own(&s.disks, &lower);
+    s.disks.fail_reads[0] = 5;                /* 1 and 2 can be read: only 1 carries the flag */
+    CHECK(round_run(&s.a, round, DPX_SECOND) == DPX_STORAGE);
+    CHECK(at_a.hold == 0);
+    free(memory);
+    close_scene(&s);
+}
+
+/* Watching: whoever took the lease while the flag had vanished may have let it go again, and may
+ * have had a lower token, since the holder's ballot had vanished too. */
+static void taken_in_between(memory_host *holder, memory_host *other)
+{
+    dpx_lease at_holder, at_other;
+    dpx_wish wish, theirs;
+    name_lease(&at_holder, "vm1");
+    name_lease(&at_other, "vm1");
+    CHECK(take(holder, &at_holder, DPX_MODE_EXCLUSIVE, &wish) == DPX_DONE);
+    CHECK(release(holder, &at_holder) == DPX_DONE);
+    dpx_own before = own_of(holder->disks, at_holder.header.area, holder->world.self.slot);
+    CHECK(take(holder, &at_holder, DPX_MODE_EXCLUSIVE, &wish) == DPX_DONE);
+    put_own(holder->disks, &before); /* a replay takes the flag down … */
+    CHECK(take(other, &at_other, DPX_MODE_EXCLUSIVE, &theirs) == DPX_DONE);
+    CHECK(release(other, &at_other) == DPX_DONE); /* … and somebody was there */
+    wish = (dpx_wish){.lease = &at_holder};
+    CHECK(host_round(holder, DPX_ROUND_WATCH, &wish, 1, 0, NULL) == DPX_LOST);
+}
+
+static void test_a_taking_in_between_is_a_loss(void)
+{
+    for (int higher = 0; higher < 2; higher++) {
+        scene s;
+        dpx_lease lease;
+        open_scene(&s, 1);
+        name_lease(&lease, "vm1");
+        CHECK(host_change(&s.c, DPX_CHANGE_CREATE, &lease, 9) == DPX_DONE);
+        bool a_above = s.a.world.self.slot > s.b.world.self.slot;
+        taken_in_between(a_above == higher ? &s.a : &s.b, a_above == higher ? &s.b : &s.a);
+        close_scene(&s);
+    }
+}
+
+/* ‡S9: a block of the slot's next owner ends its former one. */
+static void test_a_newer_incarnation_in_the_own_block_is_the_end(void)
+{
+    scene s;
+    dpx_lease at_a;
+    dpx_wish wish;
+    open_scene(&s, 1);
+    name_lease(&at_a, "vm1");
+    CHECK(host_change(&s.a, DPX_CHANGE_CREATE, &at_a, 9) == DPX_DONE);
+    dpx_own next = own_of(&s.disks, at_a.header.area, s.a.world.self.slot);
+    next.who = s.a.world.self;
+    next.who.generation++;
+    next.hold = 0;
+    put_own(&s.disks, &next);
+    name_lease(&at_a, "vm1");
+    CHECK(take(&s.a, &at_a, DPX_MODE_EXCLUSIVE, &wish) == DPX_FINISHED);
+    CHECK(s.a.world.finished);
+    close_scene(&s);
+}
+
+int main(void)
+{
+    RUN(test_a_change_is_open_though_its_header_landed);
+    RUN(test_a_header_on_one_disk_is_no_change);
+    RUN(test_a_disk_without_the_flag_does_not_judge);
+    RUN(test_a_taking_in_between_is_a_loss);
+    RUN(test_a_newer_incarnation_in_the_own_block_is_the_end);
+    return check_finish("test_lease_rules");
+}

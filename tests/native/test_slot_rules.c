@@ -1,0 +1,471 @@
+/* Slots and deaths: one scene per rule of docs/protocol.md that histories of the simulator meet once in millions,
+ * if ever: each fails when its rule is left out (tests/mutants/ledger.toml names them). */
+#include "scene.h"
+
+/* ---- a claim of one slot, with a hand on each of its requests ---- */
+
+enum { SLOT = 5, NOBODY = 99 };
+
+typedef struct claimer {
+    memory_host host;
+    dpx_claim *claim;
+    uint32_t tables;  /* whole tables read: attempts */
+    uint32_t writes;  /* of the slot record */
+    uint32_t notes;   /* … of its notice blocks */
+    uint8_t claimed;  /* disks (bits) on which a claiming record was written */
+    void (*before)(struct claimer *c, dpx_request *request); /* the request is carried out … */
+    void (*after)(struct claimer *c, dpx_request *request);  /* … and completed */
+    memory_disks *disks;
+} claimer;
+
+static void begin_claim(claimer *c, memory_disks *disks, uint8_t seed)
+{
+    *c = (claimer){.disks = disks};
+    host_prepare(&c->host, disks, seed);
+    dpx_slot_record me = host_record(&c->host, seed);
+    dpx_uuid nonce = {{seed}};
+    c->claim = dpx_claim_place(host_memory(&c->host, 1, dpx_claim_memory(&disks->geometry)), &c->host.world);
+    dpx_claim_begin(c->claim, &me, &nonce, SLOT, false, disks->now, disks->now);
+}
+
+static void note_request(claimer *c, const dpx_request *request)
+{
+    const dpx_geometry *g = &c->disks->geometry;
+    c->tables += request->read_count > 0 && request->reads[0].count == g->max_hosts;
+    for (uint32_t i = 0; i < request->write_count; i++) {
+        dpx_slot_record record;
+        dpx_place place = dpx_place_of(g, request->writes[i].block);
+        c->notes += place.kind == DPX_KIND_NOTICE;
+        if (place.kind != DPX_KIND_SLOT)
+            continue;
+        c->writes++;
+        dpx_slot_decode(request->writes[i].data, &record);
+        if (record.state == DPX_SLOT_CLAIMING)
+            c->claimed |= (uint8_t)(1u << request->disk);
+    }
+}
+
+static dpx_verdict run_claim(claimer *c)
+{
+    uint64_t end = c->disks->now + 60 * DPX_SECOND;
+    while (dpx_claim_verdict(c->claim) == DPX_RUNNING && c->disks->now < end) {
+        dpx_request *request;
+        while ((request = dpx_claim_step(c->claim, c->disks->now))) {
+            note_request(c, request);
+            if (c->before)
+                c->before(c, request);
+            disks_carry_out(c->disks, request, c->host.world.lifetime_end);
+            if (c->after)
+                c->after(c, request);
+            dpx_claim_complete(c->claim, request, c->disks->now);
+        }
+        uint64_t wake = dpx_claim_wake(c->claim);
+        if (wake != DPX_NEVER && wake > c->disks->now)
+            c->disks->now = wake;
+    }
+    return dpx_claim_verdict(c->claim);
+}
+
+/* ---- blocks that others wrote ---- */
+
+static dpx_slot_record record_of(enum dpx_slot_state state, uint64_t generation, uint64_t sequence, uint8_t seed)
+{
+    dpx_slot_record record = {.who = {.slot = SLOT, .generation = generation}, .sequence = sequence,
+                              .counter = sequence, .state = state, .outage_tolerance = 40 * DPX_SECOND,
+                              .kill_grace = 10 * DPX_SECOND, .watchdog_timeout = 10 * DPX_SECOND};
+    memset(record.who.nonce.bytes, seed, sizeof record.who.nonce.bytes);
+    memset(record.host.bytes, seed, sizeof record.host.bytes);
+    memset(record.boot.bytes, seed, sizeof record.boot.bytes);
+    return record;
+}
+
+static void put_record(memory_disks *disks, uint32_t disk, const dpx_slot_record *record)
+{
+    const dpx_geometry *g = &disks->geometry;
+    dpx_slot_encode(disk_block(disks, disk, dpx_slot_block(g, record->who.slot)), g, disk, record);
+}
+
+static void put_note(memory_disks *disks, uint32_t disk, uint32_t slot, uint64_t generation)
+{
+    const dpx_geometry *g = &disks->geometry;
+    uint32_t entries[DPX_BLOCK_MAX / 4] = {0};
+    dpx_notice_encode(disk_block(disks, disk, dpx_notice_block(g, slot, 0)), g, disk, slot, 0, generation, 0, 0,
+                      entries);
+}
+
+/* ---- who is dead ---- */
+
+static dpx_peers *new_peers(void **memory, const dpx_geometry *g)
+{
+    static const dpx_uuid me = {{NOBODY}};
+    *memory = calloc(1, dpx_peers_memory(g));
+    return dpx_peers_place(*memory, g, &me, &me);
+}
+
+/* ‡D2: from the completion of the first read to the issue of the last. */
+static void test_a_slow_read_is_no_silence(void)
+{
+    memory_disks disks;
+    void *memory;
+    disks_format(&disks, 1, HOSTS, LEASES);
+    dpx_peers *peers = new_peers(&memory, &disks.geometry);
+    dpx_slot_record record = record_of(DPX_SLOT_ACTIVE, 3, 7, 1);
+    uint64_t dead = dpx_dead_time(record.outage_tolerance, record.kill_grace, record.watchdog_timeout);
+    dpx_peers_observe(peers, SLOT, &record, 90 * DPX_SECOND, 100 * DPX_SECOND);
+    dpx_peers_observe(peers, SLOT, &record, 100 * DPX_SECOND + dead - 1, 120 * DPX_SECOND + dead);
+    CHECK(!dpx_peers_silent(peers, SLOT));
+    dpx_peers_observe(peers, SLOT, &record, 100 * DPX_SECOND + dead, 120 * DPX_SECOND + dead);
+    CHECK(dpx_peers_silent(peers, SLOT));
+    free(memory);
+    disks_free(&disks);
+}
+
+/* ‡D1: a void claim over a living owner's record, overwritten by it: the owner lives. */
+static void test_an_overwritten_claim_hides_nobody(void)
+{
+    memory_disks disks;
+    void *memory;
+    disks_format(&disks, 1, HOSTS, LEASES);
+    dpx_peers *peers = new_peers(&memory, &disks.geometry);
+    dpx_slot_record owner = record_of(DPX_SLOT_ACTIVE, 3, 7, 1);
+    dpx_slot_record claim = record_of(DPX_SLOT_CLAIMING, 4, 1, 2);
+    uint64_t now = 100 * DPX_SECOND;
+    dpx_peers_observe(peers, SLOT, &owner, now, now);
+    dpx_peers_observe(peers, SLOT, &claim, now, now);
+    for (int i = 0; i < 100; i++, now += DPX_SECOND) {
+        owner.sequence++;
+        owner.counter++;
+        dpx_peers_observe(peers, SLOT, &owner, now, now);
+        CHECK(!dpx_peers_silent(peers, SLOT));
+    }
+    CHECK(dpx_incarnation_equal(&peers->slots[SLOT].record.who, &owner.who));
+    free(memory);
+    disks_free(&disks);
+}
+
+/* ‡D5: what is known of a claimer's process is nothing about the owner of the slot. */
+static void test_the_exit_of_a_claimer_drains_nobody(void)
+{
+    memory_disks disks;
+    void *memory;
+    disks_format(&disks, 1, HOSTS, LEASES);
+    dpx_peers *peers = new_peers(&memory, &disks.geometry);
+    dpx_slot_record owner = record_of(DPX_SLOT_ACTIVE, 3, 7, 1);
+    dpx_slot_record claim = record_of(DPX_SLOT_CLAIMING, 4, 1, 2);
+    dpx_peers_observe(peers, SLOT, &owner, DPX_SECOND, DPX_SECOND);
+    dpx_peers_observe(peers, SLOT, &claim, 2 * DPX_SECOND, 2 * DPX_SECOND);
+    dpx_peers_drained(peers, SLOT, 4, DPX_DRAINED_EXITED);
+    CHECK(dpx_peers_evidence(peers, SLOT) == DPX_NOT_DRAINED); /* a claim may lie over somebody's record */
+    owner.sequence++;
+    owner.counter++;
+    dpx_peers_observe(peers, SLOT, &owner, 3 * DPX_SECOND, 3 * DPX_SECOND);
+    CHECK(dpx_peers_evidence(peers, SLOT) == DPX_NOT_DRAINED); /* that was about another process */
+    dpx_peers_drained(peers, SLOT, 4, DPX_DRAINED_FENCED);
+    CHECK(dpx_peers_evidence(peers, SLOT) == DPX_DRAINED_FENCED); /* a word about the slot itself */
+    free(memory);
+    disks_free(&disks);
+}
+
+/* ‡D4: only a host that lives proves that its machine was booted again. */
+static void test_a_leftover_of_another_boot_proves_nothing(void)
+{
+    memory_disks disks;
+    void *memory;
+    disks_format(&disks, 1, HOSTS, LEASES);
+    dpx_peers *peers = new_peers(&memory, &disks.geometry);
+    dpx_slot_record gone = record_of(DPX_SLOT_ACTIVE, 3, 7, 1);
+    dpx_slot_record other = record_of(DPX_SLOT_ACTIVE, 2, 5, 1);
+    other.who.slot = SLOT + 1;
+    memset(other.boot.bytes, 77, sizeof other.boot.bytes);
+    dpx_peers_observe(peers, SLOT, &gone, DPX_SECOND, DPX_SECOND);
+    dpx_peers_observe(peers, SLOT + 1, &other, DPX_SECOND, DPX_SECOND);
+    CHECK(dpx_peers_evidence(peers, SLOT) == DPX_NOT_DRAINED);
+    other.sequence++;
+    other.counter++;
+    dpx_peers_observe(peers, SLOT + 1, &other, 9 * DPX_SECOND, 9 * DPX_SECOND);
+    CHECK(dpx_peers_evidence(peers, SLOT) == DPX_DRAINED_REBOOTED);
+    free(memory);
+    disks_free(&disks);
+}
+
+/* ---- death notices ---- */
+
+/* A fell silent (or its clock stands still), and B wants to know: from here B's next beat passes sentence. */
+static void fall_silent(scene *s)
+{
+    const dpx_geometry *g = &s->disks.geometry;
+    pass_time(s, dpx_dead_time(g->outage_tolerance, g->kill_grace, g->watchdog_timeout) + 6 * DPX_SECOND, 0);
+    CHECK(dpx_peers_silent(s->b.world.peers, s->a.world.self.slot));
+    CHECK(!dpx_peers_dead(s->b.world.peers, &s->a.world.self));
+    dpx_peers_want(s->b.world.peers, &s->a.world.self);
+    s->disks.now += 5 * DPX_SECOND;
+}
+
+static void answer(scene *s, memory_host *host, dpx_request *request)
+{
+    disks_carry_out(&s->disks, request, host->world.lifetime_end);
+    dpx_heart_complete(host->heart, request, s->disks.now);
+}
+
+/* ‡D3: a chain that was under way when sentence was passed announces nothing. */
+static void test_a_notice_counts_when_it_is_durable(void)
+{
+    scene s;
+    open_scene(&s, 3);
+    fall_silent(&s);
+    dpx_request *requests[3];
+    for (int d = 0; d < 3; d++)
+        CHECK((requests[d] = dpx_heart_step(s.b.heart, s.disks.now)) != NULL);
+    answer(&s, &s.b, requests[0]);
+    answer(&s, &s.b, requests[1]); /* a heartbeat: sentence is passed */
+    CHECK_EQ(dpx_heart_count(s.b.heart).notices, 1);
+    answer(&s, &s.b, requests[2]); /* began before that */
+    CHECK(!dpx_peers_dead(s.b.world.peers, &s.a.world.self));
+    host_beat(&s.b);
+    CHECK(dpx_peers_dead(s.b.world.peers, &s.a.world.self));
+    close_scene(&s);
+}
+
+/* ‡D3: unmoved after the notice, or not dead. */
+static void test_who_moves_after_the_notice_is_not_buried(void)
+{
+    scene s;
+    open_scene(&s, 1);
+    uint64_t stood_still = s.disks.now;
+    fall_silent(&s);
+    answer(&s, &s.b, dpx_heart_step(s.b.heart, s.disks.now));
+    CHECK_EQ(dpx_heart_count(s.b.heart).notices, 1);
+    uint64_t real = s.disks.now;
+    s.disks.now = stood_still + 6 * DPX_SECOND; /* A's clock goes on, before the notice is there */
+    host_beat(&s.a);
+    CHECK(dpx_heart_end(s.a.heart) == DPX_ALIVE);
+    s.disks.now = real;
+    host_beat(&s.b);
+    CHECK(!dpx_peers_dead(s.b.world.peers, &s.a.world.self));
+    s.disks.now = stood_still + 12 * DPX_SECOND;
+    host_beat(&s.a);
+    CHECK(dpx_heart_end(s.a.heart) == DPX_END_NOTICE); /* it was told all the same: the safe direction */
+    close_scene(&s);
+}
+
+/* The notices of a slot's earlier life are carried on by its next owner. */
+static void test_notices_outlive_their_author(void)
+{
+    scene s;
+    claimer next;
+    open_scene(&s, 1);
+    uint64_t stood_still = s.disks.now;
+    fall_silent(&s);
+    host_beat(&s.b);
+    host_beat(&s.b);
+    CHECK(dpx_peers_dead(s.b.world.peers, &s.a.world.self));
+    dpx_heart_leave(s.b.heart);
+    host_beat(&s.b);
+    CHECK(dpx_heart_end(s.b.heart) == DPX_END_LEFT);
+    dpx_slot_record left = record_of(DPX_SLOT_FREE, 1, 1, 0);
+    begin_claim(&next, &s.disks, 9);
+    dpx_slot_record me = host_record(&next.host, 9);
+    dpx_claim_begin(next.claim, &me, &left.who.nonce, s.b.world.self.slot, false, s.disks.now, s.disks.now);
+    CHECK(run_claim(&next) == DPX_DONE);
+    CHECK(dpx_claim_notices(next.claim)[s.a.world.self.slot] != 0);
+    s.disks.now = stood_still + 6 * DPX_SECOND;
+    host_beat(&s.a);
+    CHECK(dpx_heart_end(s.a.heart) == DPX_END_NOTICE);
+    host_forget(&next.host);
+    close_scene(&s);
+}
+
+/* A notice about a higher generation is about a claim that lay over our record: whoever wrote it
+ * holds all up to that generation dead, us too. */
+static void test_a_notice_about_a_later_claim_is_about_us(void)
+{
+    for (uint64_t above = 0; above < 3; above++) {
+        scene s;
+        open_scene(&s, 1);
+        dpx_heart_retire(s.b.heart, s.a.world.self.slot, s.a.world.self.generation + above);
+        s.disks.now += 6 * DPX_SECOND;
+        host_beat(&s.b);
+        host_beat(&s.a);
+        CHECK_EQ(dpx_heart_end(s.a.heart), DPX_END_NOTICE);
+        close_scene(&s);
+    }
+}
+
+/* ---- whose slot it is ---- */
+
+/* ‡S9: the own record under another nonce, met by the read that follows the own write. */
+static void test_another_nonce_in_the_own_record_is_the_end(void)
+{
+    scene s;
+    open_scene(&s, 1);
+    s.disks.now += 6 * DPX_SECOND;
+    dpx_request *request = dpx_heart_step(s.a.heart, s.disks.now);
+    uint32_t slot = s.a.world.self.slot;
+    disks_carry_out(&s.disks, request, s.a.world.lifetime_end);
+    dpx_slot_record other;
+    uint8_t *row = (uint8_t *)request->reads[0].data + (size_t)slot * s.disks.geometry.block_size;
+    dpx_slot_decode(row, &other);
+    other.who.nonce.bytes[3] ^= 1;
+    other.sequence++;
+    dpx_slot_encode(row, &s.disks.geometry, 0, &other);
+    dpx_heart_complete(s.a.heart, request, s.disks.now);
+    CHECK(dpx_heart_end(s.a.heart) == DPX_END_REPLACED);
+    close_scene(&s);
+}
+
+/* ‡S16: a free record that failed may have landed: it is not written again. */
+static void test_a_slot_is_freed_once(void)
+{
+    scene s;
+    open_scene(&s, 1);
+    s.disks.fail_writes[0] = 5;
+    dpx_heart_leave(s.a.heart);
+    host_beat(&s.a);
+    s.disks.fail_writes[0] = 0;
+    uint64_t writes = s.disks.writes;
+    for (int i = 0; i < 30; i++, s.disks.now += DPX_SECOND)
+        host_beat(&s.a);
+    CHECK_EQ(s.disks.writes, writes);
+    CHECK(dpx_heart_end(s.a.heart) != DPX_END_LEFT);
+    close_scene(&s);
+}
+
+/* ‡S1: the generation that notices name counts, not only what the record shows. */
+static void test_a_generation_that_was_declared_dead_is_not_taken(void)
+{
+    scene s;
+    claimer c;
+    open_scene(&s, 1);
+    dpx_slot_record silent = record_of(DPX_SLOT_ACTIVE, 3, 7, 9);
+    put_record(&s.disks, 0, &silent);
+    s.disks.now += 6 * DPX_SECOND;
+    host_beat(&s.b);
+    dpx_heart_retire(s.b.heart, SLOT, 7); /* a claim of generation 7 was there for a while */
+    host_beat(&s.b);
+    begin_claim(&c, &s.disks, 8);
+    c.host.world.peers = s.b.world.peers; /* B reclaims the slot */
+    CHECK(run_claim(&c) == DPX_DONE);
+    CHECK_EQ(c.host.world.self.generation, 8);
+    host_forget(&c.host);
+    close_scene(&s);
+}
+
+/* ‡S1: the slot's own notice blocks tell of an owner whose record lies under a late claim. */
+static void test_a_generation_that_was_noted_is_not_taken(void)
+{
+    memory_disks disks;
+    claimer c;
+    disks_format(&disks, 1, HOSTS, LEASES);
+    dpx_slot_record shown = record_of(DPX_SLOT_FREE, 3, 7, 9);
+    put_record(&disks, 0, &shown);
+    put_note(&disks, 0, SLOT, 9);
+    begin_claim(&c, &disks, 1);
+    CHECK(run_claim(&c) == DPX_DONE);
+    CHECK_EQ(c.host.world.self.generation, 10);
+    host_forget(&c.host);
+    disks_free(&disks);
+}
+
+/* ‡S4: a claim is not written where somebody else's record stands. */
+static void test_a_disk_counts_if_it_shows_the_slot_free(void)
+{
+    memory_disks disks;
+    claimer c;
+    disks_format(&disks, 3, HOSTS, LEASES);
+    dpx_slot_record freed = record_of(DPX_SLOT_FREE, 3, 9, 9);
+    dpx_slot_record before = record_of(DPX_SLOT_ACTIVE, 3, 8, 9);
+    for (uint32_t d = 0; d < 3; d++)
+        put_record(&disks, d, d == 2 ? &before : &freed);
+    begin_claim(&c, &disks, 1);
+    CHECK(run_claim(&c) == DPX_DONE);
+    CHECK_EQ(c.claimed, 3); /* disks 0 and 1 */
+    host_forget(&c.host);
+    disks_free(&disks);
+}
+
+static void claim_slowly(claimer *c, dpx_request *request)
+{
+    if (c->writes == 1 && c->claimed && request->write_count == 1) {
+        c->disks->now += 2 * c->disks->geometry.claim_time;
+        request->write_completed_at = c->disks->now;
+    }
+}
+
+/* ‡S5: a claim that took longer than T_claim is void. */
+static void test_a_slow_claim_is_void(void)
+{
+    memory_disks disks;
+    claimer c;
+    disks_format(&disks, 1, HOSTS, LEASES);
+    begin_claim(&c, &disks, 1);
+    c.after = claim_slowly;
+    CHECK(run_claim(&c) == DPX_FULL); /* the record of the first attempt stands in the way of the next */
+    CHECK(c.tables > 1);
+    CHECK_EQ(c.writes, 1);
+    host_forget(&c.host);
+    disks_free(&disks);
+}
+
+static void note_meanwhile(claimer *c, dpx_request *request)
+{
+    (void)request;
+    if (c->claimed && c->notes == 0)
+        put_note(c->disks, 0, SLOT, 40);
+}
+
+/* ‡S18: an owner that slept in its claim has noted itself, and the later claimer finds that. */
+static void test_an_owner_that_slept_is_found(void)
+{
+    memory_disks disks;
+    claimer c;
+    disks_format(&disks, 1, HOSTS, LEASES);
+    begin_claim(&c, &disks, 1);
+    c.before = note_meanwhile;
+    CHECK(run_claim(&c) != DPX_DONE);
+    CHECK_EQ(c.notes, 0);
+    host_forget(&c.host);
+    disks_free(&disks);
+}
+
+static void claim_over_it(claimer *c, dpx_request *request)
+{
+    (void)request;
+    dpx_slot_record other = record_of(DPX_SLOT_CLAIMING, 50, 1, 9);
+    if (c->notes > 0 && c->writes == 1)
+        put_record(c->disks, 0, &other);
+}
+
+/* ‡S18: … and the owner that slept finds the claim over its record, after its note. */
+static void test_a_claim_over_the_own_record_is_found(void)
+{
+    memory_disks disks;
+    claimer c;
+    disks_format(&disks, 1, HOSTS, LEASES);
+    begin_claim(&c, &disks, 1);
+    c.after = claim_over_it;
+    CHECK(run_claim(&c) != DPX_DONE);
+    CHECK_EQ(c.writes, 1); /* never active */
+    host_forget(&c.host);
+    disks_free(&disks);
+}
+
+int main(void)
+{
+    RUN(test_a_slow_read_is_no_silence);
+    RUN(test_an_overwritten_claim_hides_nobody);
+    RUN(test_the_exit_of_a_claimer_drains_nobody);
+    RUN(test_a_leftover_of_another_boot_proves_nothing);
+    RUN(test_a_notice_counts_when_it_is_durable);
+    RUN(test_who_moves_after_the_notice_is_not_buried);
+    RUN(test_notices_outlive_their_author);
+    RUN(test_a_notice_about_a_later_claim_is_about_us);
+    RUN(test_another_nonce_in_the_own_record_is_the_end);
+    RUN(test_a_slot_is_freed_once);
+    RUN(test_a_generation_that_was_declared_dead_is_not_taken);
+    RUN(test_a_generation_that_was_noted_is_not_taken);
+    RUN(test_a_disk_counts_if_it_shows_the_slot_free);
+    RUN(test_a_slow_claim_is_void);
+    RUN(test_an_owner_that_slept_is_found);
+    RUN(test_a_claim_over_the_own_record_is_found);
+    return check_finish("test_slot_rules");
+}
