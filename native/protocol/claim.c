@@ -80,6 +80,8 @@ void dpx_claim_begin(dpx_claim *claim, const dpx_slot_record *me, const dpx_uuid
     claim->wait_until = wait_until;
     claim->verdict = DPX_RUNNING;
     claim->attempt = 0;
+    claim->known_slot = DPX_ANY_SLOT;
+    claim->known_owned = 0;
     claim->world->finished = false;
     memset(&claim->cause, 0, sizeof claim->cause);
     start_table(claim, now);
@@ -206,6 +208,26 @@ static void start_active(dpx_claim *claim)
     claim->wake = claim->world->lifetime_end;
 }
 
+/* The notes tell of an owner later than what the table showed.  A late claim may lie over his
+ * record, or he came after we had read the table, and we slept (the model note.pml): the table is
+ * read again, now that his note is known. */
+static void advance_notices(dpx_claim *claim, uint64_t now)
+{
+    uint32_t slot = claim->record.who.slot;
+    bool later = claim->owned > claim->world->peers->slots[slot].record.who.generation;
+    bool known = claim->known_slot == slot && claim->known_owned == claim->owned;
+    if (phase_over(claim) && good_count(claim) >= dpx_majority(claim->world->geometry)) {
+        claim->known_slot = slot;
+        claim->known_owned = claim->owned;
+        if (later && !known)
+            start_table(claim, now);
+        else
+            start_write(claim);
+    } else if (phase_over(claim) || now >= claim->t0 + claim->world->geometry->claim_time) {
+        fail_attempt(claim);
+    }
+}
+
 static void advance_table(dpx_claim *claim, uint64_t now)
 {
     const dpx_geometry *geometry = claim->world->geometry;
@@ -291,10 +313,7 @@ static void advance(dpx_claim *claim, uint64_t now)
         advance_table(claim, now);
         break;
     case PHASE_NOTICES:
-        if (phase_over(claim) && good_count(claim) >= dpx_majority(geometry))
-            start_write(claim);
-        else if (phase_over(claim) || now >= claim->t0 + geometry->claim_time)
-            fail_attempt(claim);
+        advance_notices(claim, now);
         break;
     case PHASE_WRITE:
         advance_write(claim, now);

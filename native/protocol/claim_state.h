@@ -50,6 +50,8 @@ struct dpx_claim {
     uint64_t written_at;  /* last completion of a counted claiming write */
     uint32_t *carried;    /* max_hosts notice entries of the slot's earlier life */
     uint64_t owned;       /* generation in the slot's notice blocks: of its last owner */
+    uint32_t known_slot;  /* … of this slot was that one already when the table was read */
+    uint64_t known_owned;
     uint64_t noticed;     /* highest generation that a notice names for the slot, or that an owner of it had */
     struct claim_channel channels[DPX_MAX_DISKS];
 };

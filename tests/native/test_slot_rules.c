@@ -406,6 +406,36 @@ static void test_a_slow_claim_is_void(void)
     disks_free(&disks);
 }
 
+/* Reads of notice blocks, before anything was written. */
+static bool reads_notes(const claimer *c, const dpx_request *request)
+{
+    return !c->claimed && request->read_count > 0 &&
+           dpx_place_of(&c->disks->geometry, request->reads[0].block).kind == DPX_KIND_NOTICE;
+}
+
+static void owned_meanwhile(claimer *c, dpx_request *request)
+{
+    dpx_slot_record owner = record_of(DPX_SLOT_ACTIVE, 1, 9, 9);
+    if (!reads_notes(c, request))
+        return;
+    put_record(c->disks, 0, &owner);
+    put_note(c->disks, 0, SLOT, 1);
+}
+
+/* ‡S18: a claimer that slept between its look at the records and its look at the notes. */
+static void test_an_owner_between_table_and_notes_is_found(void)
+{
+    memory_disks disks;
+    claimer c;
+    disks_format(&disks, 1, HOSTS, LEASES);
+    begin_claim(&c, &disks, 1);
+    c.before = owned_meanwhile;
+    CHECK(run_claim(&c) != DPX_DONE);
+    CHECK_EQ(c.writes, 0); /* the owner's record was not touched */
+    host_forget(&c.host);
+    disks_free(&disks);
+}
+
 static void note_meanwhile(claimer *c, dpx_request *request)
 {
     (void)request;
@@ -465,6 +495,7 @@ int main(void)
     RUN(test_a_generation_that_was_noted_is_not_taken);
     RUN(test_a_disk_counts_if_it_shows_the_slot_free);
     RUN(test_a_slow_claim_is_void);
+    RUN(test_an_owner_between_table_and_notes_is_found);
     RUN(test_an_owner_that_slept_is_found);
     RUN(test_a_claim_over_the_own_record_is_found);
     return check_finish("test_slot_rules");
