@@ -68,7 +68,7 @@ ROWS = [
     Row("claim", "RECLAIM OBSERVER", fast=False),
     Row("claim", "DISKS=3"),
     Row("claim", "NO_S1", "S1"),
-    Row("claim", "RECLAIM CLAIMERS=3 NO_S2", "S2", fast=False),
+    Row("claim", "RECLAIM CLAIMERS=3 NO_S2", "S2"),
     Row("claim", "NO_S3", "S3"),
     Row("claim", "DISKS=3 NO_S4", "S4"),
     Row("claim", "NO_S5", "S5"),
@@ -100,7 +100,7 @@ ROWS = [
     Row("directory", "SETTLES L8_DURABLE", "L8, durable before the flags fall"),
     Row("directory", "FAIL NO_OPEN", "section 4a: an open change is resolved first"),
     Row("directory", "FAIL NO_STALE", "L8, a header older than the blocks of its area is damaged"),
-    Row("directory", "SETTLES NO_DRAIN", "section 4a: the dead changer is drained first", fast=False),
+    Row("directory", "SETTLES NO_DRAIN", "section 4a: the dead changer is drained first"),
     Row(
         "directory", "FAIL SETTLES IMMORTAL", "a last copy that lands or fails in time: a known gap, see docs/model.md"
     ),
