@@ -211,13 +211,15 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="with --run: only the table of goals")
     parser.add_argument("--runs", type=int, default=3, help="with --run: how often (default: 3)")
     parser.add_argument("--storage", help="with --run: where")
-    known, more = parser.parse_known_args()
+    words = sys.argv[1:]
+    cut = words.index("--") if "--" in words else len(words)
+    known, more = parser.parse_args(words[:cut]), words[cut + 1 :]
     files = list(known.files)
     if known.run:
-        options = [*([f"--storage={known.storage}"] if known.storage else []), *(word for word in more if word != "--")]
+        options = [*([f"--storage={known.storage}"] if known.storage else []), *more]
         files += measure(known.out, known.runs, known.quick, options)
     elif more:
-        parser.error(f"unknown: {' '.join(more)}")
+        parser.error("what follows -- is pytest's: it needs --run")
     if not files:
         parser.error("nothing to report on: give files, or --run")
     write(load(files), known.out)

@@ -69,6 +69,7 @@ def test_throughput(
     throughput(record, benchmark, room, client_kind, sanlock, processes, 1 if once else 3, seconds)
 
 
+@pytest.mark.full
 def test_contended(
     room: Room,
     record: Record,
@@ -124,6 +125,7 @@ def test_contended(
             record.values(system, winners=len(won[system]), losers=len(losers), loser_told_median_ms=median)
 
 
+@pytest.mark.full
 def test_handover(
     room: Room,
     record: Record,

@@ -117,6 +117,7 @@ def test_take_unseen(
     other.leave()
 
 
+@pytest.mark.full
 def test_take_shared(room: Room, record: Record, compare: Compare, sanlock: Sanlock | None) -> None:
     """W R"""
     holder = Holder(room, room.fresh(), shared=True)
@@ -148,6 +149,7 @@ def test_release(room: Room, compare: Compare, sanlock: Sanlock | None) -> None:
     holder.release()
 
 
+@pytest.mark.full
 def test_take_refused(room: Room, record: Record, compare: Compare, sanlock: Sanlock | None, client_kind: str) -> None:
     """R, of a lease whose holder this host has seen before."""
     holder = Holder(room, room.fresh())
@@ -172,7 +174,9 @@ def test_take_refused(room: Room, record: Record, compare: Compare, sanlock: San
     other.leave()
 
 
-@pytest.mark.parametrize(("count", "most", "sparse"), [(8, 1000, 4), (64, 1000, 1), (1000, 100, 1)])
+@pytest.mark.parametrize(
+    ("count", "most", "sparse"), [(8, 1000, 4), pytest.param(64, 1000, 1, marks=pytest.mark.full), (1000, 100, 1)]
+)
 def test_take_many(
     room: Room,
     record: Record,
