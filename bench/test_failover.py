@@ -1,8 +1,8 @@
 """A host crashes: when does another have its lease?
 
 The holder is a process that is killed at any moment between two heartbeats; the other host, which has
-watched it for a while, waits for the lease.  Of sanlock: daemon and client are killed, the other host's client asks again every 0.1 s
-(it is refused at first, then blocked).
+watched it for a while, waits for the lease.  Of sanlock: daemon and client are killed, the other host's
+client asks again every 0.1 s (it is refused at first, then blocked).
 """
 
 from __future__ import annotations

@@ -307,7 +307,7 @@ static void prove(dpx_heart *heart, struct heart_channel *channel, uint64_t now)
     heart->numbers.last_duration = now - proof;
     if (now - proof > heart->numbers.worst_duration)
         heart->numbers.worst_duration = now - proof;
-    dpx_heart_review(heart);
+    dpx_heart_review(heart, now);
 }
 
 /* The chain broke: this disk proves nothing now; try again well before the next period. */

@@ -111,7 +111,21 @@ static bool served_its_purpose(const dpx_heart *heart, uint32_t slot)
     return peer->record.state == DPX_SLOT_FREE || (ahead != 0 && ahead <= DPX_NOTICE_GENERATION / 2);
 }
 
-void dpx_heart_review(dpx_heart *heart)
+/* Somebody waits for the end of this silence: be there when it comes, not up to a period later.
+ * Not much more often than usual, whatever the clock says. */
+static void beat_when_silent(dpx_heart *heart, uint32_t slot, uint64_t now)
+{
+    const dpx_peer *peer = &heart->world->peers->slots[slot];
+    if (!peer->damaged && peer->record.state == DPX_SLOT_FREE)
+        return; /* it left: nothing to wait for */
+    uint64_t left = dpx_peers_until_silent(heart->world->peers, slot, now);
+    uint64_t least = heart->world->geometry->outage_tolerance / 256;
+    uint64_t when = now + (left > least ? left : least);
+    if (when < heart->next_beat)
+        heart->next_beat = when;
+}
+
+void dpx_heart_review(dpx_heart *heart, uint64_t now)
 {
     dpx_peers *peers = heart->world->peers;
     for (uint32_t slot = 0; slot < heart->world->geometry->max_hosts; slot++) {
@@ -135,6 +149,8 @@ void dpx_heart_review(dpx_heart *heart)
             peers->slots[slot].wanted_generation = 0; /* dead by succession */
         else if (sentence->generation < wanted && dpx_peers_silent(peers, slot))
             dpx_heart_sentence(heart, slot, wanted, false);
+        else if (sentence->generation < wanted)
+            beat_when_silent(heart, slot, now);
     }
 }
 

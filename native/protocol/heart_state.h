@@ -64,7 +64,7 @@ void dpx_heart_observe(dpx_heart *heart);
 /* A notice about this generation is to be written, announced, and the slot read again. */
 void dpx_heart_sentence(dpx_heart *heart, uint32_t slot, uint64_t generation, bool fenced);
 /* After a heartbeat: which notices served their purpose, which are wanted now. */
-void dpx_heart_review(dpx_heart *heart);
+void dpx_heart_review(dpx_heart *heart, uint64_t now);
 /* After a proof: whose notice is durable, announced and followed by a read that shows it unmoved. */
 void dpx_heart_execute(dpx_heart *heart);
 

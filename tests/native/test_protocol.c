@@ -167,6 +167,26 @@ static void test_dead_holder(uint32_t disks)
     close_scene(&s);
 }
 
+/* Who waits for a silence to end learns of it then, not up to a heartbeat's period later. */
+static void test_silence_is_noticed_when_it_ends(void)
+{
+    for (uint64_t tick = 90 * DPX_MS; tick <= 110 * DPX_MS; tick += DPX_MS) {
+        scene s;
+        dpx_lease at_a, at_b;
+        dpx_wish wish;
+        open_scene(&s, 1);
+        name_lease(&at_a, "vm1");
+        name_lease(&at_b, "vm1");
+        CHECK(host_change(&s.a, DPX_CHANGE_CREATE, &at_a, 9) == DPX_DONE);
+        CHECK(take(&s.a, &at_a, DPX_MODE_EXCLUSIVE, &wish) == DPX_DONE);
+        for (; take(&s.b, &at_b, DPX_MODE_EXCLUSIVE, &wish) == DPX_REFUSED; host_beat(&s.b))
+            s.disks.now += tick;
+        uint64_t silent = s.b.world.peers->slots[s.a.world.self.slot].still_from + 71600 * DPX_MS;
+        CHECK(s.disks.now >= silent && s.disks.now <= silent + DPX_SECOND);
+        close_scene(&s);
+    }
+}
+
 /* A host stopped together with its clock finds the notice at its first heartbeat. */
 static void test_stopped_clock_finds_notice(void)
 {
@@ -412,6 +432,7 @@ int main(void)
     RUN(test_create_delete_collide);
     RUN(test_batch_is_one_set_of_rounds);
     RUN(test_dead_holders);
+    RUN(test_silence_is_noticed_when_it_ends);
     RUN(test_stopped_clock_finds_notice);
     RUN(test_watch_heals_and_loses);
     RUN(test_one_of_three_disks);
