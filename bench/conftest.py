@@ -67,7 +67,7 @@ def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: di
     """Beside what pytest-benchmark tells of the machine."""
     machine_info["diskpaxos"] = {
         "version": diskpaxos.__version__,
-        "storage": Storage(_storage_path(config)).describe(),
+        "storage": Storage(_storage_path(config), force=True).describe(),
         "kernel": platform.release(),
         "cores": os.cpu_count(),
         "load": os.getloadavg()[0],

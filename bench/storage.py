@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import diskpaxos
+from diskpaxos.create import refuse_content
 from diskpaxos.rawdisk import CHUNK, RawDisk, aligned_view
 
 PEERS = ("sanlock", "sanlock-many", "sanlock-failover")  #: each has its place at the end of a device
@@ -37,13 +38,13 @@ class Storage:
         self.path = path
         self.device = path.exists() and stat.S_ISBLK(path.stat().st_mode)
         self._force = force
-        self._used = False
         self._busy = False
         if path.is_dir():
-            self._file = path / "diskpaxos-bench.lockspace"
-            self._force = True  # a file of that name is a leftover of ours
+            self._file = path / "diskpaxos-bench.lockspace"  # one of that name is a leftover of ours
         else:
             self._file = path
+            if path.exists():
+                self._refuse_content()
 
     def describe(self) -> str:
         """For the report: what kind of storage it is."""
@@ -61,13 +62,9 @@ class Storage:
     def lockspace(self, **shape: Any) -> Iterator[Path]:
         """A lockspace of this shape for a while."""
         assert not self._busy, "one lockspace at a time"
-        force = self._force
-        if self._used:  # whatever lies there is ours: nobody has to be waited for
-            self._wipe()
-        diskpaxos.Lockspace.create(
-            self._file, **{"name": "bench", "block_size": self._block(), **shape}, force=force
-        ).close()
-        self._used = self._busy = True
+        self._wipe()  # whatever lies there is ours, and nobody has to be waited for
+        diskpaxos.Lockspace.create(self._file, **{"name": "bench", "block_size": self._block(), **shape}).close()
+        self._busy = True
         try:
             yield self._file
         finally:
@@ -104,7 +101,7 @@ class Storage:
             offset = (disk.size - PEER_BYTES * (1 + PEERS.index(name))) // MEBI * MEBI
             if offset < 5 * PEER_BYTES:
                 raise ValueError(f"{self.path}: too small to measure peers on it")
-            if not self._force and not self._used:
+            if not self._force:
                 self._require_zeros(disk, offset)
         try:
             yield Place(self._file, offset)
@@ -113,6 +110,11 @@ class Storage:
                 for at in range(offset, offset + PEER_BYTES, MEBI):
                     disk.write(at, aligned_view(MEBI))
                 disk.sync()
+
+    def _refuse_content(self) -> None:
+        """Before anything is written; with force, still not what living hosts use."""
+        with RawDisk(str(self._file), write=False, exclusive=True) as disk:
+            refuse_content([disk], self._force, None)
 
     def _require_zeros(self, disk: RawDisk, offset: int) -> None:
         view = aligned_view(MEBI)
