@@ -65,6 +65,10 @@ class Storage:
 
     def take_down(self) -> None:
         self.thaw()
+        try:  # somebody else may have frozen it, and died
+            fcntl.ioctl(self.folder, FITHAW, 0)
+        except OSError:
+            pass
         if self.device:
             run("losetup", "--detach", self.device)
         os.close(self.folder)

@@ -65,27 +65,37 @@ class Storage(Remote):
         _, file, device = self.greeting.split()
         self.paths = {"frozen": file, "silent": device}
 
+    def inside(self, *command: str | Path) -> list[str]:
+        """A command that sees the file system."""
+        return ["nsenter", f"--mount=/proc/{self.process.pid}/ns/mnt", *map(str, command)]
+
     def disk(self, program: Path, path: str) -> Remote:
-        inside = f"--mount=/proc/{self.process.pid}/ns/mnt"
-        helper = Remote("nsenter", inside, str(program), path)
+        helper = Remote(*self.inside(program, path))
         assert helper.greeting == "open"
         return helper
 
 
 @pytest.fixture(scope="module")
-def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The two programs of tests/native that need storage which hangs."""
     if os.geteuid() != 0:
         pytest.skip("needs root: loop devices, a mount, freezing it")
     missing = [tool for tool in TOOLS if not shutil.which(tool)]
     if missing:
         pytest.skip(f"needs {', '.join(missing)}")
-    build = tmp_path_factory.mktemp("build")
-    subprocess.run(["make", "-s", "-C", str(NATIVE), f"OUT={build}", f"{build}/hang"], check=True)
+    folder = tmp_path_factory.mktemp("build")
+    targets = [f"{folder}/hang", f"{folder}/test_frozen"]
+    subprocess.run(["make", "-s", "-j2", "-C", str(NATIVE), f"OUT={folder}", *targets], check=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def program(build: Path) -> Path:
     return build / "hang"
 
 
 @pytest.fixture
-def storage(program: Path) -> Iterator[Storage]:
+def storage(build: Path) -> Iterator[Storage]:
     with tempfile.TemporaryDirectory(prefix="dpx-hang-", dir="/var/tmp") as folder:
         keeper = Storage(Path(folder))
         try:
@@ -191,3 +201,14 @@ def test_abandoned_threads_end_when_the_storage_returns(program: Path, storage: 
     finally:
         storage.ask("thaw")
         disk.close()
+
+
+@pytest.mark.timing
+def test_a_host_whose_storage_hangs(build: Path, storage: Storage) -> None:
+    """One of three disks, and the only one, under a whole host: tests/native/test_frozen.c."""
+    folder = Path(storage.paths["frozen"]).parent
+    done = subprocess.run(
+        storage.inside(build / "test_frozen", folder), capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert ", 0 failed, 0 skipped" in done.stdout, done.stdout
