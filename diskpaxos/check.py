@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -94,7 +95,8 @@ def _disks(space: Lockspace) -> Iterator[Finding]:
             remedy = "bring it back"
             if state.trouble in ("outdated_disk", "not_lockspace", "superblock"):
                 remedy = "diskpaxos rebuild"
-            text = f"{state.path} is not used: {state.trouble.replace('_', ' ')}"
+            why = os.strerror(state.errno) if state.errno else state.trouble.replace("_", " ")
+            text = f"{state.path} is not used: {why}"
             yield Finding("warning", "disk-offline", text, remedy, disk=state.disk)
     for disk in range(space.geometry.disks):
         if disk not in given and len(states) < space.geometry.disks:

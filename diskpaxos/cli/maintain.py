@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import click
 
 from diskpaxos import errors
+from diskpaxos.cli.durations import Duration, format_duration
 from diskpaxos.cli.exit_codes import ExitCode
 from diskpaxos.cli.options import json_option, lockspace_option, open_lockspace
 from diskpaxos.cli.output import print_json, printable
@@ -13,24 +16,36 @@ from diskpaxos.cli.trouble import Trouble
 
 @click.command(short_help="Delete leases that nobody holds.")
 @lockspace_option
+@click.option(
+    "-w",
+    "--wait",
+    metavar="DURATION",
+    type=Duration(forever=True),
+    default="0s",
+    help="How long to wait while somebody holds it: 30s, 2m, forever.  [default: not at all]",
+)
 @click.argument("names", metavar="NAME...", nargs=-1, required=True)
 @click.pass_context
-def delete(ctx: click.Context, lockspace: tuple[str, ...], names: tuple[str, ...]) -> None:
+def delete(ctx: click.Context, lockspace: tuple[str, ...], wait: float, names: tuple[str, ...]) -> None:
     """Delete the leases NAME.  One that is held is refused; those before it in the list are gone then.
 
+    A lease whose holder has died is free once that host was silent for T_dead, and this command has to
+    see it: give --wait that long.
+
     \b
-    Example:
+    Examples:
       diskpaxos delete --lockspace /shared/locks vm1 vm2
+      diskpaxos delete --lockspace /shared/locks --wait 2m vm3
     """
     space = open_lockspace(ctx, lockspace, read_only=False)
     with space.member() as host:
         for name in names:
             try:
-                host.delete(name)
+                host.delete(name, None if wait == float("inf") else wait)
             except errors.HeldError as error:
-                raise Trouble(
-                    printable(error.what), ExitCode.HELD, "it was not deleted", "end its holder first"
-                ) from None
+                enough = format_duration(math.ceil(space.info().dead_time * 1.25))
+                advice = f"end its holder first; if it has died, --wait {enough}"
+                raise Trouble(printable(error.what), ExitCode.HELD, "it was not deleted", advice) from None
             click.echo(f"deleted: {printable(name)}")
 
 

@@ -242,10 +242,13 @@ def unprivileged(top: Path) -> Iterator[None]:
 
 def test_no_direct_io(tmp_path: Path) -> None:
     """/proc has files, and no O_DIRECT."""
-    with pytest.raises(errors.LockspaceError):
-        Lockspace.open("/proc/self/status")
-    with pytest.raises(errors.LockspaceError):
-        Lockspace.create("/proc/self/comm", **CALM, force=True)
+    for attempt in (
+        lambda: Lockspace.open("/proc/self/status"),
+        lambda: Lockspace.create("/proc/self/comm", **CALM, force=True),
+    ):
+        with pytest.raises(errors.NoDirectIOError, match="O_DIRECT") as caught:
+            attempt()
+        assert caught.value.path.startswith("/proc/self/")
 
 
 @pytest.mark.root

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -275,9 +277,23 @@ def test_delete(lockspace: Path, tmp_path: Path) -> None:
         assert done.stdout == "deleted: one\n"
         assert "lease 'two' is held by host" in done.stderr
         assert "next: end its holder first" in done.stderr
+        assert "deleted" not in diskpaxos("delete", *on(lockspace), "--wait", "100ms", "two", expect=75).stdout
     assert [lease["name"] for lease in json_of("leases", *on(lockspace))] == ["two"]
     assert "there is no lease 'one'" in diskpaxos("delete", *on(lockspace), "one", expect=66).stderr
     assert "name" in diskpaxos("delete", *on(lockspace), "a\nb", expect=2).stderr
+
+
+def test_delete_of_what_a_dead_host_holds(lockspace: Path, tmp_path: Path) -> None:
+    """Nobody but this command has to be there to see that it is dead."""
+    with holder(lockspace, tmp_path) as process:
+        process.kill()
+        process.wait()
+    refused = diskpaxos("delete", *on(lockspace), "vm1", expect=75)
+    (advice,) = re.findall(r"if it has died, --wait (\S+)", refused.stderr)
+    started = time.monotonic()
+    assert diskpaxos("delete", *on(lockspace), "--wait", advice, "vm1").stdout == "deleted: vm1\n"
+    assert time.monotonic() - started > T_DEAD - 1
+    assert json_of("leases", *on(lockspace)) == []
 
 
 def test_full(tmp_path: Path) -> None:

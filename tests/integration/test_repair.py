@@ -109,7 +109,11 @@ def test_check_tells_of_missing_disks(make_space: Maker) -> None:
     space = make_space(3)
     Path(space.paths[1]).unlink()
     with Lockspace.open(space.paths) as again:
-        assert kinds(again.check()) == ["disk-offline"]
+        (finding,) = again.check()
+        assert (finding.kind, finding.text) == (
+            "disk-offline",
+            f"{space.paths[1]} is not used: No such file or directory",
+        )
     with Lockspace.open([space.paths[0], space.paths[2]]) as again:
         assert kinds(again.check()) == ["disk-not-given"]
 
