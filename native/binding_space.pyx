@@ -59,7 +59,7 @@ cdef object core_error(dpx_status status, const dpx_failure *failure):
     error.text = text_of(dpx_status_text(status))
     error.errno = abs(failure.error)
     error.item = failure.item
-    error.disk = failure.disk
+    error.disk = -1 if failure.disk >= DPX_MAX_DISKS else <int>failure.disk
     error.block = failure.block
     error.value = failure.value
     error.flaw = flaw_text(failure.flaw)

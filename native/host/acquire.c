@@ -62,9 +62,7 @@ static dpx_status no_answer(struct taking *taking)
         dpx_failure_flag(host, taking->failure, &lease->flag);
         break;
     }
-    taking->failure->lowering = true;
-    taking->failure->error = taking->once ? ETIMEDOUT : 0;
-    return dpx_fail(taking->failure, taking->once ? DPX_E_STORAGE : DPX_E_TIMEOUT);
+    return dpx_fail_unanswered(host, taking->once, taking->failure);
 }
 
 /* One round about all that it can be about.  DPX_OK: *verdict and *cause (its item is an ask). */

@@ -252,6 +252,7 @@ void dpx_failure_clear(dpx_failure *failure);
 dpx_status dpx_fail(dpx_failure *failure, dpx_status status);
 dpx_status dpx_fail_errno(dpx_failure *failure, int error);
 dpx_status dpx_fail_finished(const dpx_host *host, dpx_failure *failure);
+dpx_status dpx_fail_unanswered(const dpx_host *host, bool once, dpx_failure *failure);
 dpx_status dpx_fail_verdict(const dpx_host *host, dpx_failure *failure, dpx_verdict verdict,
                             const dpx_cause *cause);
 void dpx_failure_flag(const dpx_host *host, dpx_failure *failure, const dpx_flag *flag);

@@ -50,7 +50,7 @@ typedef struct dpx_failure {
     dpx_status status;
     int error;       /* positive errno, 0 when there is none */
     uint32_t item;   /* which of several leases */
-    uint32_t disk;
+    uint32_t disk;   /* DPX_MAX_DISKS: none in particular */
     uint64_t block;
     uint64_t value;
     dpx_flaw flaw;

@@ -70,6 +70,22 @@ dpx_status dpx_fail_finished(const dpx_host *host, dpx_failure *failure)
     return dpx_fail(failure, DPX_E_FINISHED);
 }
 
+/* The time is up, and the attempt goes on in the background until it is undone.  Who tried
+ * once had no time of his own: it is the storage that did not answer, and a disk that is not
+ * well is named for it. */
+dpx_status dpx_fail_unanswered(const dpx_host *host, bool once, dpx_failure *failure)
+{
+    failure->lowering = true;
+    if (!once)
+        return dpx_fail(failure, DPX_E_TIMEOUT);
+    failure->error = ETIMEDOUT;
+    failure->disk = DPX_MAX_DISKS; /* none in particular */
+    for (uint32_t d = host->geometry.disks; d-- > 0;)
+        if (host->stalled[d] || !dpx_space_disk_of(host->space, d))
+            failure->disk = d;
+    return dpx_fail(failure, DPX_E_STORAGE);
+}
+
 void dpx_failure_flag(const dpx_host *host, dpx_failure *failure, const dpx_flag *flag)
 {
     failure->flag = *flag;

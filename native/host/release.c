@@ -84,9 +84,7 @@ static dpx_status lower(struct letting *letting, uint64_t *deadline)
     } else if (host->over) {
         status = dpx_fail_finished(host, letting->failure);
     } else {
-        letting->failure->lowering = true;
-        letting->failure->error = letting->once ? ETIMEDOUT : 0;
-        status = dpx_fail(letting->failure, letting->once ? DPX_E_STORAGE : DPX_E_TIMEOUT);
+        status = dpx_fail_unanswered(host, letting->once, letting->failure);
     }
     dpx_task_drop(task);
     dpx_queue_kick(host);

@@ -2,8 +2,9 @@
 
     python sleeper.py LOCKSPACE LEASE...
 
-Each line on standard output is JSON: first {"pid": …}; then, for every look that found a lease held,
-{"held": name, "token": …, "at": CLOCK_BOOTTIME just before the look}; last {"end": "" or what was raised}.
+Each line on standard output is JSON: first {"pid": …}; then, whenever it was told that it holds a lease,
+{"held": name, "token": …, "at": CLOCK_BOOTTIME}, just after a taking, and just before a look;
+last {"end": "" or what was raised}.
 """
 
 from __future__ import annotations
@@ -21,12 +22,13 @@ def say(**what: object) -> None:
 
 
 def use(host: Host, name: str) -> None:
-    """Take it, look at it a few times, release it."""
-    with host.acquire(name) as lease:
-        for _ in range(3):
+    """Take it, look at it a few times, release it.  Time enough to be stopped in the middle of a round."""
+    with host.acquire(name, timeout=6) as lease:
+        at = time.clock_gettime(time.CLOCK_BOOTTIME)
+        for _ in range(4):
+            say(held=name, token=lease.token, at=at)
             at = time.clock_gettime(time.CLOCK_BOOTTIME)
             lease.check()
-            say(held=name, token=lease.token, at=at)
 
 
 def main() -> None:

@@ -6,16 +6,23 @@ system), or it returns and the completion never comes (a device that does not an
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+import diskpaxos
+from diskpaxos import errors
 
 NATIVE = Path(__file__).resolve().parents[1] / "native"
 TOOLS = ("mkfs.ext4", "losetup", "mount", "unshare", "nsenter", "make", "cc")
@@ -64,6 +71,11 @@ class Storage(Remote):
             pytest.skip("cannot set up a loop-mounted ext4 here")
         _, file, device = self.greeting.split()
         self.paths = {"frozen": file, "silent": device}
+
+    def folder(self) -> Path:
+        """The file system, as seen from outside its mount namespace."""
+        mounted = Path(self.paths["frozen"]).parent
+        return Path(f"/proc/{self.process.pid}/root", mounted.relative_to("/"))
 
     def inside(self, *command: str | Path) -> list[str]:
         """A command that sees the file system."""
@@ -212,3 +224,149 @@ def test_a_host_whose_storage_hangs(build: Path, storage: Storage) -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert ", 0 failed, 0 skipped" in done.stdout, done.stdout
+
+
+# ---- three disks, the whole library
+
+
+S = 4.0
+LIMIT = S / 4  # of one I/O
+SHAPE: dict[str, Any] = {
+    "max_hosts": 8,
+    "max_leases": 16,
+    "outage_tolerance": S,
+    "kill_grace": 0.2,
+    "watchdog_timeout": 0.2,
+    "claim_time": 0.2,
+}
+
+
+@dataclass
+class Busy:
+    """A thread that does one thing again and again: what went wrong, and the longest time that it took."""
+
+    action: Callable[[], object]
+    wrong: list[str] = field(default_factory=list)
+    turns: int = 0
+    worst: float = 0.0
+
+    def __enter__(self) -> Busy:
+        self.stop = threading.Event()
+        self.thread = threading.Thread(target=self._run)
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop.set()
+        self.thread.join()
+
+    def _run(self) -> None:
+        while not self.stop.wait(0.005):
+            started = time.monotonic()
+            try:
+                self.action()
+            except Exception as error:
+                self.wrong.append(repr(error))
+            self.turns += 1
+            self.worst = max(self.worst, time.monotonic() - started)
+
+
+def refused(host: diskpaxos.Host, name: str) -> None:
+    try:
+        lease = host.acquire(name, create=False)
+    except errors.HeldError:
+        return
+    raise AssertionError(f"two hold {lease.name}")
+
+
+def content(path: Path | str) -> bytes:
+    return Path(path).read_bytes()
+
+
+def put(path: Path | str, image: bytes) -> None:
+    with open(path, "r+b") as file:
+        file.write(image)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@pytest.fixture
+def disks(storage: Storage, tmp_path: Path) -> dict[str, str]:
+    """A file that can be frozen, a device that can fall silent, and two healthy files."""
+    healthy = {name: str(tmp_path / name) for name in ("healthy", "sound")}
+    return {"frozen": str(storage.folder() / "file"), "silent": storage.paths["silent"], **healthy}
+
+
+@pytest.mark.timing
+@pytest.mark.parametrize(("how", "place"), [("frozen", 0), ("silent", 1), ("frozen", 2)])
+def test_any_one_of_three_disks(storage: Storage, disks: dict[str, str], how: str, place: int) -> None:
+    """It hangs, fails, comes back with old content, is missing: nothing is lost or waits longer than one I/O may."""
+    paths = [disks["healthy"], disks["sound"]]
+    paths.insert(place, disks[how])
+    with (
+        diskpaxos.Lockspace.create(paths, **SHAPE, force=True) as space,
+        diskpaxos.Lockspace.open(paths) as other_space,
+        space.join("us") as us,
+        other_space.join("them") as them,
+    ):
+        kept = us.acquire("kept")
+        us.acquire("solo").release()
+        old = content(disks[how])
+        with Busy(lambda: us.acquire("solo").release()) as ours, Busy(lambda: refused(them, "kept")) as theirs:
+            time.sleep(0.5)
+            assert storage.ask("freeze") == "frozen"
+            time.sleep(2 * LIMIT)
+            assert storage.ask("thaw") == "thawed"
+            time.sleep(LIMIT)
+            os.truncate(storage.folder() / ("file" if how == "frozen" else "backing"), 0)
+            time.sleep(2 * LIMIT)
+            put(disks[how], old)
+            time.sleep(2 * LIMIT)
+            with diskpaxos.Lockspace.open(
+                [path if path != disks[how] else "/missing" for path in paths]
+            ) as third_space:
+                started = time.monotonic()
+                with third_space.join("late") as third:
+                    refused(third, "kept")
+                    third.acquire("third").release()
+                assert time.monotonic() - started < 1.5 * 0.2 + 3 * LIMIT
+        print(f"{how}: {ours.turns} takes and releases, the slowest {ours.worst:.2f} s")
+        print(f"{how}: {theirs.turns} refusals, the slowest {theirs.worst:.2f} s")
+        assert (ours.wrong, theirs.wrong) == ([], [])
+        assert max(ours.worst, theirs.worst) < LIMIT + 0.4
+        assert min(ours.turns, theirs.turns) > 50
+        kept.check()
+        kept.release()
+        them.acquire("kept").release()
+        deadline = time.monotonic() + 20
+        while not all(disk.online for disk in space.info().disks):
+            assert time.monotonic() < deadline, "the disk is back, and is not used"
+            time.sleep(0.1)
+
+
+@pytest.mark.timing
+def test_two_of_three_disks_hang(storage: Storage, disks: dict[str, str]) -> None:
+    """Operations fail and say why; holders are told when the lifetime is over, and not much later."""
+    paths = [disks["healthy"], disks["frozen"], disks["silent"]]
+    with diskpaxos.Lockspace.create(paths, **SHAPE, force=True) as space, space.join("us") as host:
+        host.acquire("known").release()
+        kept = host.acquire("kept")
+        assert storage.ask("freeze") == "frozen"
+        try:
+            started = time.monotonic()
+            end = started + host.remaining()
+            with pytest.raises(errors.StorageError) as caught:
+                host.acquire("known")  # three I/Os, of which each may take that long
+            assert time.monotonic() - started < 3 * LIMIT + 0.4
+            assert (caught.value.errno, caught.value.disk) == (errno.ETIMEDOUT, 1), "the first that hangs is named"
+            kept.check()
+            assert kept.lost.wait(2 * S)
+            # A heartbeat that was complete when the storage stopped may have been on its way to us.
+            assert end - 0.1 < time.monotonic() < end + S / 8 + 0.4
+            with pytest.raises(errors.LeaseLostError):
+                kept.check()
+            with pytest.raises(errors.FinishedError):
+                host.acquire("other")
+        finally:
+            assert storage.ask("thaw") == "thawed"
+        host.close()

@@ -4,6 +4,9 @@ The victim (sleeper.py) joins, takes a lease that is there and one that it makes
 strace stops it right after its Nth io_submit, or after its Nth completion and so before whatever follows:
 the next write, or the report that a lease is taken.  While it sleeps another host takes the leases; then
 it goes on, and must not believe for a moment that it holds what the other one holds.
+
+Seen to fail with a lifetime that counts twice, and without the lifetime tests (before a write is issued, and
+after the last read of a round).
 """
 
 from __future__ import annotations
@@ -177,4 +180,4 @@ def test_stopped_at_any_io_it_never_holds_what_another_holds(memory: Path, direc
     # Join, take, make, release, leave: the victim was stopped in each, and mostly lost what it had.
     assert len(slept) >= 15
     assert taken > 1.5 * len(slept)
-    assert "LeaseLostError" in ends or "FinishedError" in ends
+    assert {"LeaseLostError", "FinishedError"} & set(ends)
