@@ -20,6 +20,7 @@
 #include "host.h"
 
 #define DPX_POOL_KEEP 8u     /* rounds of one lease kept for the next take */
+#define DPX_SPARE_KEEP (60 * DPX_SECOND) /* … and the memory of a batch for the next one of its size */
 #define DPX_WAKES_DEFERRED 8u
 #define DPX_NEWS_KEPT 256u
 #define DPX_WATCHES 2u       /* watch rounds under way at a time */
@@ -138,6 +139,7 @@ struct dpx_task {
     bool reported;
     bool owned;           /* a thread still reads it: not to be recycled */
     bool keeps;           /* its entries become free when its flag is down */
+    uint64_t fitted_at;   /* when it was last given out for about as many leases as it has room for */
     uint32_t outstanding;
     uint32_t out[DPX_MAX_DISKS];
     dpx_task *next;
@@ -174,6 +176,7 @@ struct dpx_host {
     dpx_task *active;
     dpx_task *pool;
     uint32_t pooled;
+    dpx_task *spare_batch;    /* the largest round of several leases that is not at work */
     dpx_task *trash;          /* freed by the steward, outside the lock */
     dpx_task *heart;
     dpx_task *claim;          /* while it may still hold a write of the slot record */
@@ -277,6 +280,7 @@ bool dpx_stalled(const dpx_host *host, uint32_t disk, uint64_t now);
 dpx_task *dpx_task_new(dpx_host *host, dpx_task_kind kind, uint32_t capacity); /* without the lock, too */
 void dpx_task_free(dpx_task *task);
 dpx_task *dpx_task_round(dpx_host *host, uint32_t capacity); /* may let go of the lock; NULL: no memory */
+void dpx_task_tidy(dpx_host *host, uint64_t now); /* gives back the memory of a batch that nobody repeats */
 void dpx_task_start(dpx_task *task);  /* after the machine's begin: active, driven */
 void dpx_task_drive(dpx_task *task);  /* the task may be gone afterwards, unless owned */
 bool dpx_task_await(dpx_task *task, dpx_caller *caller, uint64_t *deadline);

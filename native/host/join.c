@@ -108,6 +108,8 @@ void dpx_host_free(dpx_host *host)
     free_tasks(host->active);
     free_tasks(host->pool);
     free_tasks(host->trash);
+    if (host->spare_batch)
+        dpx_task_free(host->spare_batch);
     if (host->spare_change)
         dpx_task_free(host->spare_change);
     while (host->callers_free) {

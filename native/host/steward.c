@@ -99,6 +99,7 @@ static void chores(dpx_host *host, uint64_t now)
     dpx_lock(host);
     if (!host->joined || host->over)
         return;
+    dpx_task_tidy(host, now);
     host->watch_wanted = true;
     hurry(host, now);
     dpx_orphans_run(host);

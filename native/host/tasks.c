@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PROMPT_BYTES (1u << 20) /* memory of a batch is given back at once */
+#define PROMPT_BYTES (1u << 20) /* what is larger is given back at once */
 
 /* ---- one machine or the other ---- */
 
@@ -148,19 +148,66 @@ void dpx_task_free(dpx_task *task)
     free(task);
 }
 
+/* A batch of leases reads into megabytes, and a page that is new costs as much as what is read into
+ * it: the next batch gets the same ones. */
+static dpx_task *take_spare(dpx_host *host, uint32_t capacity)
+{
+    dpx_task *task = host->spare_batch;
+    if (!task || task->capacity < capacity)
+        return NULL;
+    host->spare_batch = NULL;
+    return task;
+}
+
+static void discard(dpx_task *task)
+{
+    dpx_host *host = task->host;
+    task->next = host->trash;
+    host->trash = task;
+    if (task->bytes >= PROMPT_BYTES)
+        dpx_alarm_sooner(&host->steward_alarm, 0);
+}
+
+/* The larger one is kept. */
+static void keep_spare(dpx_task *task)
+{
+    dpx_host *host = task->host;
+    dpx_task *spare = host->spare_batch;
+    if (spare && spare->capacity >= task->capacity) {
+        discard(task);
+        return;
+    }
+    host->spare_batch = task;
+    task->next = NULL;
+    if (spare)
+        discard(spare);
+}
+
+void dpx_task_tidy(dpx_host *host, uint64_t now)
+{
+    dpx_task *spare = host->spare_batch;
+    if (!spare || now < spare->fitted_at + DPX_SPARE_KEEP)
+        return;
+    host->spare_batch = NULL;
+    discard(spare);
+}
+
 dpx_task *dpx_task_round(dpx_host *host, uint32_t capacity)
 {
-    dpx_task *task = host->pool;
+    dpx_task *task = capacity == 1 ? host->pool : take_spare(host, capacity);
     if (capacity == 1 && task) {
         host->pool = task->next;
         host->pooled--;
-    } else {
+    } else if (!task) {
         dpx_unlock(host); /* a batch needs megabytes */
         task = dpx_task_new(host, DPX_TASK_ROUND, capacity);
         dpx_lock(host);
     }
-    if (task)
-        task->next = task->previous = NULL;
+    if (!task)
+        return NULL;
+    task->next = task->previous = NULL;
+    if (capacity > task->capacity / 4)
+        task->fitted_at = dpx_now();
     return task;
 }
 
@@ -199,15 +246,15 @@ static void retire(dpx_task *task)
         host->spare_change = task;
         return;
     }
-    dpx_task **list = &host->trash;
-    if (task->kind == DPX_TASK_ROUND && task->capacity == 1 && host->pooled < DPX_POOL_KEEP) {
-        list = &host->pool;
+    if (task->kind == DPX_TASK_ROUND && task->capacity > 1) {
+        keep_spare(task);
+    } else if (task->kind == DPX_TASK_ROUND && host->pooled < DPX_POOL_KEEP) {
+        task->next = host->pool;
+        host->pool = task;
         host->pooled++;
-    } else if (task->bytes >= PROMPT_BYTES) {
-        dpx_alarm_sooner(&host->steward_alarm, 0);
+    } else {
+        discard(task);
     }
-    task->next = *list;
-    *list = task;
 }
 
 /* ---- requests ---- */

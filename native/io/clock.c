@@ -12,6 +12,9 @@
  * single one is longer than this, so that a deadline is missed by no more after a resume. */
 #define LONGEST_SLEEP UINT64_C(200000000)
 
+/* Memory for a batch of leases: hundreds of pages, each a fault at first use. */
+#define LARGE ((size_t)4 << 20)
+
 uint64_t dpx_now(void)
 {
     struct timespec now;
@@ -42,7 +45,11 @@ void dpx_wake(_Atomic uint32_t *word, int threads)
 void *dpx_buffer_new(size_t bytes)
 {
     void *buffer = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    return buffer == MAP_FAILED ? NULL : buffer;
+    if (buffer == MAP_FAILED)
+        return NULL;
+    if (bytes >= LARGE)
+        madvise(buffer, bytes, MADV_HUGEPAGE); /* refused: small pages will do */
+    return buffer;
 }
 
 void dpx_buffer_free(void *buffer, size_t bytes)
