@@ -180,12 +180,6 @@ class Space:
     def write(self, disk: int, block: int, buffer: _Buffer | memoryview, timeout: int) -> None: ...
     def close(self) -> None: ...
 
-class Ask(NamedTuple):
-    name: bytes
-    mode: int
-    resume: tuple[bytes, int] | None  # lease UUID, token
-    label: bytes
-
 class Grant(NamedTuple):
     handle: int
     token: int
@@ -265,9 +259,16 @@ class Host:
         software: int,
         timeout: int,
     ) -> None: ...
-    def acquire(self, asks: Sequence[Ask], create: bool, timeout: int | None, granted: list[Grant]) -> None:
-        """Appends the grants to ``granted``, in order: a list, so that no signal can come between
-        the grant and the caller's knowing of it."""
+    def acquire(
+        self,
+        asks: Sequence[tuple[bytes, int, tuple[bytes, int] | None, bytes]],
+        create: bool,
+        timeout: int | None,
+        granted: list[Grant],
+    ) -> None:
+        """asks: name, mode, what to resume (lease UUID, token), label.  Appends the grants to
+        ``granted``, in order: a list, so that no signal can come between the grant and the
+        caller's knowing of it."""
 
     def release(self, handles: Sequence[int], timeout: int | None) -> None: ...
     def create(self, name: bytes, timeout: int | None) -> None: ...

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Literal, TypeAlias
 
 from diskpaxos import _core
@@ -32,9 +33,14 @@ def name_bytes(name: str, kind: str) -> bytes:
 
     :raises InvalidNameError: empty, too long, not UTF-8, or with control characters
     """
-    limit = _LIMITS[kind]
     if not isinstance(name, str):
         raise InvalidNameError(repr(name), kind, "not a str")
+    return _checked(name, kind)
+
+
+@lru_cache(maxsize=4096)  # the same names come again and again
+def _checked(name: str, kind: str) -> bytes:
+    limit = _LIMITS[kind]
     if not name:
         raise InvalidNameError(name, kind, "it is empty")
     try:
@@ -73,6 +79,8 @@ def nanoseconds(seconds: float | None) -> int | None:
     """
     if seconds is None:
         return None
+    if seconds == 0:  # the usual one
+        return 0
     try:
         value = float(seconds)
     except (TypeError, ValueError):

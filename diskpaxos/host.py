@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from diskpaxos import _core
 from diskpaxos.arguments import Mode, label_bytes, mode_number, name_bytes, nanoseconds
@@ -28,13 +28,14 @@ from diskpaxos.errors import (
     LeaseLostError,
     LeasesHeldError,
 )
-from diskpaxos.failure import TAKEN, translated
+from diskpaxos.failure import TAKEN, error_from, translated
 from diskpaxos.lease import Lease, Request, SavedState
 
 if TYPE_CHECKING:
     from diskpaxos.lockspace import Lockspace
 
 _log = logging.getLogger("diskpaxos")
+_Wish: TypeAlias = tuple[str, Mode, str | None, str]  #: name, mode, state, label: as of a Request
 _OTHER_CALLS = 1.0  # seconds that leave waits for calls of other threads to end
 
 
@@ -196,7 +197,7 @@ class Host:
 
         A signal handler that raises (KeyboardInterrupt) ends the wait; then nothing was taken.
         """
-        return self.acquire_many([Request(name, mode, state, label)], timeout, create)[0]
+        return self._acquire([(name, mode, state, label)], timeout, create)[0]
 
     def acquire_many(
         self, requests: Iterable[str | Request], timeout: float | None = 0, create: bool = True
@@ -207,26 +208,32 @@ class Host:
         of :meth:`acquire`; ``error.lease`` says which lease; the same name twice is an
         InvalidArgumentError.
         """
-        wanted = [Request(item) if isinstance(item, str) else item for item in requests]
-        asks = [_ask(request) for request in wanted]
-        if len({ask.name for ask in asks}) != len(asks):
+        return self._acquire([_wish(item) for item in requests], timeout, create)
+
+    def _acquire(self, wanted: list[_Wish], timeout: float | None, create: bool) -> list[Lease]:
+        asks = [_ask(*wish) for wish in wanted]
+        if len(asks) > 1 and len({ask[0] for ask in asks}) != len(asks):
             raise InvalidArgumentError("a lease is asked for twice in one call", "nothing was taken")
         limit = nanoseconds(timeout)
         core = self._use()
         if not asks:
             return []
-        names = [request.name for request in wanted]
         granted: list[_core.Grant] = []
         try:
-            with self._told("acquire", names):
-                core.acquire(asks, create, limit, granted)
-            leases = [Lease(self, grant, request) for grant, request in zip(granted, wanted, strict=True)]
+            core.acquire(asks, create, limit, granted)
+            leases = [
+                Lease(self, grant, name, mode, label)
+                for grant, (name, mode, _, label) in zip(granted, wanted, strict=True)
+            ]
             with self._lock:
-                self._leases.update((lease._handle, lease) for lease in leases)
-            for lease in leases:
-                lease._probe()  # a loss told before the lease was known here went unheard
-        except HeldByThisHostError as error:
-            raise self._naming_the_holder(error) from None
+                for lease in leases:
+                    self._leases[lease._handle] = lease
+            for lease in leases:  # a loss told before the lease was known here went unheard
+                if not (self._closed or core.held(lease._handle)):
+                    lease._probe()
+        except _core.CoreError as failure:
+            error = self._typed(failure, "acquire", [wish[0] for wish in wanted])
+            raise (self._naming_the_holder(error) if isinstance(error, HeldByThisHostError) else error) from None
         except BaseException:
             # A signal handler may raise between any two steps: what was granted must not stay
             # held without anybody knowing.
@@ -246,17 +253,17 @@ class Host:
                 raise InvalidArgumentError(f"lease {lease.name!r} is not held by this host")
             lease._probe()
         mine = [lease for lease in leases if lease._mark_released()]
-        lost = [lease for lease in mine if lease.lost._lost]
+        lost = [lease for lease in mine if lease._lost]
         with self._lock:
             for lease in mine:
                 self._leases.pop(lease._handle, None)
         if mine and not self._closed:
             try:
-                with self._told("release", [lease.name for lease in mine]):
-                    self._core.release([lease._handle for lease in mine], limit)
-            except (FinishedError, ClosedError):
-                if not lost:
-                    raise
+                self._core.release([lease._handle for lease in mine], limit)
+            except _core.CoreError as failure:
+                error = self._typed(failure, "release", [lease.name for lease in mine])
+                if not (lost and isinstance(error, FinishedError | ClosedError)):
+                    raise error from None
         if lost:
             raise LeaseLostError(lost[0].name, lost[0]._reason)
 
@@ -408,6 +415,10 @@ class Host:
             return TAKEN
         return ""
 
+    def _typed(self, failure: _core.CoreError, action: str, names: Sequence[str]) -> DiskPaxosError:
+        """What :meth:`_told` raises: for what is done often."""
+        return error_from(failure, action, leases=names, paths=self._space.paths, host=self._name)
+
     def _told(self, action: str, names: Sequence[str] = (), given: int = 0) -> AbstractContextManager[None]:
         """Failures of the core as typed errors, with what is known here."""
         return translated(action, leases=names, paths=self._space.paths, host=self._name, given=given)
@@ -520,9 +531,15 @@ def _sentence(event: HostEvent) -> str:
     return event.kind
 
 
-def _ask(request: Request) -> _core.Ask:
+def _wish(request: str | Request) -> _Wish:
+    if isinstance(request, str):
+        return request, "exclusive", None, ""
+    return request.name, request.mode, request.state, request.label
+
+
+def _ask(name: str, mode: str, state: str | None, label: str) -> tuple[bytes, int, tuple[bytes, int] | None, bytes]:
     resume = None
-    if request.state is not None:
-        saved = SavedState.parse(request.state)
+    if state is not None:
+        saved = SavedState.parse(state)
         resume = (saved.lease.bytes, saved.token)
-    return _core.Ask(name_bytes(request.name, "lease"), mode_number(request.mode), resume, label_bytes(request.label))
+    return name_bytes(name, "lease"), mode_number(mode), resume, label_bytes(label)

@@ -64,27 +64,27 @@ class Loss:
     It is never set by a release in good order.
     """
 
+    __slots__ = ("_fd", "_lease", "_waking")
+
     def __init__(self, lease: Lease) -> None:
         self._lease = lease
-        self._lost = False
-        self._over = False  # lost or released: nothing more will happen
         self._waking: threading.Event | None = None  # made by the first who waits
         self._fd = -1
-        self._lock = threading.RLock()
 
     def is_set(self) -> bool:
         """True once the lease is lost.  Asks the native core, so it is right at once."""
-        if not self._over:
-            self._lease._probe()
-        return self._lost
+        lease = self._lease
+        if not lease._over:
+            lease._probe()
+        return lease._lost
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the lease is lost (True), or released or ``timeout`` seconds over (False)."""
         if not self.is_set():
-            with self._lock:
+            with self._lease._lock:
                 if self._waking is None:
                     self._waking = threading.Event()
-                if self._over:
+                if self._lease._over:
                     self._waking.set()
                 waking = self._waking
             waking.wait(timeout)
@@ -95,23 +95,17 @@ class Loss:
 
         Made at the first call and open as long as this object lives; only to be polled.
         """
-        with self._lock:
+        with self._lease._lock:
             if self._fd < 0:
-                self._fd = os.eventfd(1 if self._lost else 0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+                self._fd = os.eventfd(1 if self._lease._lost else 0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
             return self._fd
 
-    def _set(self) -> None:
-        with self._lock:
-            self._lost = True
-            self._end()
-            if self._fd >= 0:
-                os.eventfd_write(self._fd, 1)
-
-    def _end(self) -> None:
-        with self._lock:
-            self._over = True
-            if self._waking is not None:
-                self._waking.set()
+    def _tell(self) -> None:
+        """The lease is lost or released; its lock is held."""
+        if self._waking is not None:
+            self._waking.set()
+        if self._fd >= 0 and self._lease._lost:
+            os.eventfd_write(self._fd, 1)
 
     def __del__(self) -> None:
         if getattr(self, "_fd", -1) >= 0:
@@ -127,31 +121,62 @@ class Lease:
     the end of the block, and LeaseLostError is raised there if it was lost meanwhile.
     """
 
-    def __init__(self, host: Host, grant: _core.Grant, request: Request) -> None:
+    # A thousand of them come out of one call: nothing is made here before it is asked for.
+    __slots__ = (
+        "__weakref__",
+        "_callbacks",
+        "_handle",
+        "_host",
+        "_label",
+        "_lock",
+        "_loss",
+        "_lost",
+        "_mode",
+        "_name",
+        "_over",
+        "_reason",
+        "_released",
+        "_token",
+        "_uuid_bytes",
+    )
+
+    def __init__(self, host: Host, grant: _core.Grant, name: str, mode: Mode, label: str) -> None:
         self._host = host
-        self._handle = grant.handle
-        self._token = grant.token
-        self._uuid_bytes = grant.lease
-        self._request = request
+        self._handle, self._token, self._uuid_bytes = grant
+        self._name = name
+        self._mode: Mode = mode
+        self._label = label
+        self._lost = False
         self._released = False
+        self._over = False  # lost or released: nothing more will happen
         self._reason = ""
-        self._callbacks: list[Callable[[Lease], object]] = []
-        self.lost = Loss(self)
+        self._callbacks: tuple[Callable[[Lease], object], ...] = ()
+        self._loss: Loss | None = None
+        self._lock = threading.RLock()
 
     @property
     def name(self) -> str:
         """The lease's name."""
-        return self._request.name
+        return self._name
 
     @property
     def mode(self) -> Mode:
         """ "exclusive" or "shared"."""
-        return self._request.mode
+        return self._mode
 
     @property
     def label(self) -> str:
         """What was said about the holder, shown to whoever asks who holds the lease."""
-        return self._request.label
+        return self._label
+
+    @property
+    def lost(self) -> Loss:
+        """Set once the lease is lost; the same object at every call."""
+        loss = self._loss
+        if loss is None:
+            with self._lock:
+                loss = self._loss = self._loss or Loss(self)
+        return loss
 
     @property
     def uuid(self) -> uuid.UUID:
@@ -178,7 +203,9 @@ class Lease:
     @property
     def held(self) -> bool:
         """True while it is neither released nor lost."""
-        return not self._released and not self.lost.is_set()
+        if not self._over:
+            self._probe()
+        return not self._over
 
     def remaining(self) -> float:
         """Seconds for which the lease is certainly still held if nothing more is heard from the
@@ -195,10 +222,11 @@ class Lease:
         :raises ForkedError: in a forked child
         """
         self._host._check_fork()
-        if self.lost.is_set():
+        if self.held:
+            return
+        if self._lost:
             raise LeaseLostError(self.name, self._reason)
-        if self._released:
-            raise LeaseReleasedError(self.name)
+        raise LeaseReleasedError(self.name)
 
     def release(self, timeout: float | None = None) -> None:
         """Give the lease up; return when that is durable.  A second call does nothing.
@@ -218,28 +246,30 @@ class Lease:
         It is called in a thread of the host (or in this one), with no lock held.  It must not
         block for long: the other callbacks of this host wait for it.
         """
-        with self.lost._lock:
-            if not self.lost._lost:
-                self._callbacks.append(callback)
+        with self._lock:
+            if not self._lost:
+                self._callbacks = (*self._callbacks, callback)
                 return
         callback(self)
 
     def _probe(self) -> None:
         """Look whether the lease is lost, and make it known if so."""
-        if self._released:
+        if self._over:
             return
         reason = self._host._why_lost(self._handle)
         # Asked in this order: a release by another thread makes the handle unknown, which is no loss.
-        if reason and not self._released:
+        if reason and not self._over:
             self._mark_lost(reason)
 
     def _mark_lost(self, reason: str) -> None:
-        with self.lost._lock:
-            if self.lost._lost or self._released:
+        with self._lock:
+            if self._over:
                 return
             self._reason = reason
-            self.lost._set()
-            callbacks, self._callbacks = self._callbacks, []
+            self._lost = self._over = True
+            if self._loss is not None:
+                self._loss._tell()
+            callbacks, self._callbacks = self._callbacks, ()
         for callback in callbacks:
             try:
                 callback(self)
@@ -248,12 +278,13 @@ class Lease:
 
     def _mark_released(self) -> bool:
         """True for the one caller that shall release it."""
-        with self.lost._lock:
+        with self._lock:
             if self._released:
                 return False
-            self._released = True
-            self._callbacks = []
-            self.lost._end()
+            self._released = self._over = True
+            self._callbacks = ()
+            if self._loss is not None:
+                self._loss._tell()
             return True
 
     def __enter__(self) -> Lease:
@@ -274,7 +305,7 @@ class Lease:
             error.add_note(f"lease {self.name!r} at the end of the block: {trouble}")
 
     def __repr__(self) -> str:
-        condition = "lost" if self.lost._lost else "released" if self._released else "held"
+        condition = "lost" if self._lost else "released" if self._released else "held"
         return f"<Lease {self.name!r} {self.mode} token={self._token} {condition}>"
 
 

@@ -17,7 +17,6 @@ cdef dict EVENT_NAMES = {
     <int>DPX_EVENT_RECLAIMED: "reclaimed",
 }
 
-Ask = namedtuple("Ask", "name mode resume label")
 Grant = namedtuple("Grant", "handle token lease")
 HoldInfo = namedtuple("HoldInfo", "handle state lease token mode name")
 HostState = namedtuple(
@@ -147,7 +146,7 @@ cdef class Host:
         cdef dpx_failure failure
         cdef dpx_status status
         cdef dpx_ask *wanted
-        kept = [tuple(ask) for ask in asks]  # the names' memory
+        kept = tuple(asks)  # the names' memory
         memset(&failure, 0, sizeof(failure))
         wanted = <dpx_ask *>calloc(count, sizeof(dpx_ask))
         if wanted is NULL:
