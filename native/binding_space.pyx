@@ -48,6 +48,26 @@ cdef str text_of(const char *text):
     return (<bytes>text).decode("utf-8", "replace")
 
 
+def bare_io(int fd, data, uint64_t write_at, room, uint64_t read_at):
+    cdef View source = View(data, False)
+    cdef View target = View(room, True)
+    cdef ssize_t written = 0
+    cdef ssize_t got = 0
+    cdef uint64_t begun, ended
+    with nogil:
+        begun = dpx_now()
+        if source.view.len > 0:
+            written = pwrite(fd, source.view.buf, source.view.len, <off_t>write_at)
+        if written == source.view.len and target.view.len > 0:
+            got = pread(fd, target.view.buf, target.view.len, <off_t>read_at)
+        ended = dpx_now()
+    if written < 0 or got < 0:
+        PyErr_SetFromErrno(OSError)
+    if written != source.view.len or got != target.view.len:
+        raise OSError(EIO, "a short transfer")
+    return ended - begun
+
+
 class CoreError(Exception):
     pass
 

@@ -33,7 +33,7 @@ static int describe_self(dpx_host *host)
     me->boot = host->options.boot;
     me->pid = (uint64_t)host->pid;
     me->software = host->options.software;
-    me->flags = DPX_SLOT_DRAINS_ON_EXIT; /* all I/O is Linux AIO: process exit waits for it */
+    me->flags = DPX_SLOT_DRAINS_ON_EXIT; /* Linux AIO, or plain where exit waits, too */
     me->joined_at = dpx_wall();
     me->outage_tolerance = geometry->outage_tolerance;
     me->kill_grace = geometry->kill_grace;

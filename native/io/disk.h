@@ -4,7 +4,8 @@
  * Every system call that touches the storage (open, fstat, ioctl, io_submit, close) may
  * hang in the kernel, so all of them are made by the disk's threads; callers wait
  * elsewhere, with deadlines.  Inside the threads Linux AIO by raw system calls: it keeps a
- * batch in flight, and a process exit waits for it (protocol, section 5).
+ * batch in flight, and a process exit waits for it (protocol, section 5).  A single I/O is a
+ * plain call where an exit waits for those, too.
  *
  * Lanes: the heartbeat has a thread to itself; all other requests share a small pool, so
  * that a batch of a thousand leases never stands in the way of a heartbeat.
@@ -30,6 +31,7 @@ typedef struct dpx_disk_facts {
     uint32_t logical_block;  /* of the device; what O_DIRECT wants (512 for most files) */
     bool block_device;
     bool network;            /* on NFS (statfs) */
+    bool plain_drains;       /* a plain call there ends before its process does, whatever kills that */
     uint64_t device;         /* st_dev and st_ino, or st_rdev and 0: the same disk given twice? */
     uint64_t inode;
 } dpx_disk_facts;

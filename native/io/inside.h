@@ -58,6 +58,7 @@ int dpx_lock_init(pthread_mutex_t *lock);
 
 typedef struct dpx_handle {
     int fd;
+    bool plain; /* single I/Os are plain calls */
     _Atomic uint32_t users; /* each lane while it is the current one, and each worker using it */
     struct dpx_handle *next;
 } dpx_handle;
@@ -85,6 +86,7 @@ typedef int dpx_permit(void *context, bool write, uint64_t *now);
 
 typedef struct dpx_batch {
     int fd;
+    bool plain; /* a single extent: by a plain call */
     bool write;
     uint32_t block_size;
     dpx_extent *extents;

@@ -42,11 +42,12 @@ static int permit(void *context, bool write, uint64_t *now)
     return *now >= limit ? -ETIME : 0;
 }
 
-static void carry(dpx_worker *worker, dpx_request *request, int fd)
+static void carry(dpx_worker *worker, dpx_request *request, const dpx_handle *handle)
 {
     permit_context asked = {worker->lane, (const _Atomic uint64_t *)request->queue.gate};
     dpx_batch batch = {
-        .fd = fd,
+        .fd = handle->fd,
+        .plain = handle->plain,
         .write = true,
         .block_size = atomic_load(&worker->disk->block_size),
         .extents = request->writes,
@@ -139,7 +140,7 @@ static void work(void *argument)
     dpx_handle *handle;
     this_worker = worker;
     while ((request = next_request(worker, &handle)) != NULL) {
-        carry(worker, request, handle->fd);
+        carry(worker, request, handle);
         dpx_handle_drop(worker->disk, handle);
         call_back(worker, request);
         pthread_mutex_lock(&worker->lane->lock);

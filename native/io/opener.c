@@ -56,6 +56,7 @@ static int open_handle(dpx_disk *disk, dpx_handle **out, dpx_disk_facts *facts)
         free(handle);
         return error;
     }
+    handle->plain = facts->plain_drains;
     handle->users = 1;
     *out = handle;
     return 0;

@@ -47,6 +47,13 @@ static int file_alignment(int fd, uint32_t *alignment)
     return error;
 }
 
+/* Whether the exit of a process waits for its plain direct I/O: block devices, and file systems of
+ * this machine that are known to sleep for it uninterruptibly.  Of all others nothing is assumed. */
+static bool plain_drains(uint64_t magic)
+{
+    return magic == EXT4_SUPER_MAGIC || magic == XFS_SUPER_MAGIC;
+}
+
 static int gather(int fd, dpx_disk_facts *facts)
 {
     struct stat status;
@@ -56,6 +63,7 @@ static int gather(int fd, dpx_disk_facts *facts)
     if (error != 0)
         return error;
     *facts = (dpx_disk_facts){.block_device = S_ISBLK(status.st_mode)};
+    facts->plain_drains = facts->block_device;
     if (facts->block_device) {
         int sector = 0;
         if (ioctl(fd, BLKGETSIZE64, &facts->bytes) != 0 || ioctl(fd, BLKSSZGET, &sector) != 0)
@@ -68,7 +76,10 @@ static int gather(int fd, dpx_disk_facts *facts)
     facts->device = status.st_dev;
     facts->inode = status.st_ino;
     struct statfs system;
-    facts->network = fstatfs(fd, &system) == 0 && system.f_type == NFS_SUPER_MAGIC;
+    if (fstatfs(fd, &system) == 0) {
+        facts->network = system.f_type == NFS_SUPER_MAGIC;
+        facts->plain_drains = plain_drains((uint64_t)system.f_type);
+    }
     error = file_alignment(fd, &facts->logical_block);
     if (facts->logical_block < 512)
         facts->logical_block = 512;

@@ -1,4 +1,4 @@
-"""A batch takes the rounds of one: the opcodes of io_submit as strace sees them.
+"""A batch takes the rounds of one: the I/Os as strace sees them, plain or by io_submit.
 
 S is so long that no heartbeat falls in between.
 """
@@ -33,6 +33,13 @@ with diskpaxos.Lockspace.open(sys.argv[1]) as space, space.join("traced") as hos
 """
 
 
+def note(steps: list[tuple[str, int]], opcode: str, count: int) -> None:
+    if steps and steps[-1][0] == opcode:
+        steps[-1] = (opcode, steps[-1][1] + count)
+    else:
+        steps.append((opcode, count))
+
+
 def rounds(trace: str) -> dict[str, list[tuple[str, int]]]:
     """Per mark: the opcodes in their order, equal neighbours put together, with how many I/Os."""
     found: dict[str, list[tuple[str, int]]] = {}
@@ -42,11 +49,9 @@ def rounds(trace: str) -> dict[str, list[tuple[str, int]]]:
             mark = match[1]
             found[mark] = []
         elif match := re.search(r"io_submit\(\w+, (\d+), \[\{.*?IOCB_CMD_([A-Z]+)", line):
-            steps = found.setdefault(mark, [])
-            if steps and steps[-1][0] == match[2]:
-                steps[-1] = (match[2], steps[-1][1] + int(match[1]))
-            else:
-                steps.append((match[2], int(match[1])))
+            note(found.setdefault(mark, []), match[2], int(match[1]))
+        elif match := re.search(r" (pwrite|pread)64\(\d+, ", line):
+            note(found.setdefault(mark, []), match[1].upper(), 1)
     return found
 
 
@@ -58,7 +63,7 @@ def test_a_batch_takes_the_rounds_of_one(tmp_path: Path) -> None:
     path = tmp_path / "lockspace"
     diskpaxos.Lockspace.create(path, max_hosts=64, max_leases=200, block_size=512, outage_tolerance=240.0).close()
     out = tmp_path / "trace"
-    options = ["-f", "-e", "trace=io_submit,write", "-e", "signal=none", "-s", "64", "-o", str(out)]
+    options = ["-f", "-e", "trace=io_submit,pwrite64,pread64,write", "-e", "signal=none", "-s", "64", "-o", str(out)]
     run = subprocess.run(
         [strace, *options, sys.executable, "-c", SCRIPT, str(path)],
         capture_output=True,
