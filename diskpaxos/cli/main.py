@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from diskpaxos import __version__
-from diskpaxos.cli import create, hosts, maintain, mend, run, show
+from diskpaxos.cli import bench, create, hosts, maintain, mend, run, show
 from diskpaxos.cli.exit_codes import table
 from diskpaxos.cli.trouble import show_warnings, translate
 
@@ -56,6 +56,7 @@ for command in (
     mend.repair,
     mend.rebuild,
     show.dump,
+    bench.bench,
     run.run,
 ):
     cli.add_command(command)
