@@ -97,10 +97,11 @@ class Storage(RuleBasedStateMachine):
 
     @rule(host=st.integers(0, 2), mask=st.integers(1, 7))
     def release(self, host: int, mask: int) -> None:
+        if self.lib.scene_begin(self.scene, host, RELEASE, mask, 0, 0) != 0:
+            return  # another round of it is under way: what it holds, it goes on holding
         for lease in range(LEASES):
             if mask >> lease & 1:
                 self.held.discard((host, lease))
-        self.lib.scene_begin(self.scene, host, RELEASE, mask, 0, 0)
 
     @rule(host=st.integers(0, 2))
     def watch(self, host: int) -> None:
