@@ -170,14 +170,14 @@ typedef struct dpx_disk_own {
     uint64_t hold;            /* 0, or the token held or tried for: the raised flag */
     uint64_t last_exclusive;  /* highest ballot of an exclusive attempt that was not voided */
     uint64_t change_token;    /* ≠ 0: the writer changes this area's header under that directory token */
-    uint64_t ticket;          /* waiter's mark: not used in this version */
-    uint64_t ticket_at;       /* not used in this version */
+    uint64_t ticket;          /* waiter's mark: lower ones come first; 0: does not wait */
+    uint64_t ticket_at;       /* wall clock, ns, of the mark */
     uint64_t held_since;      /* wall clock, ns; 0 when not held */
     uint32_t target;          /* in area 0: the area whose header is about to change */
-    uint8_t mode;             /* enum dpx_mode */
+    uint8_t mode;             /* enum dpx_mode; with a ticket: what is waited for */
     uint8_t label_length;
     uint8_t reserved_a[2];
-    uint8_t label[64]; /* of the holder, for people */
+    uint8_t label[64]; /* of the holder or waiter, for people */
     uint8_t reserved[272];
 } dpx_disk_own;
 static_assert(sizeof(dpx_disk_own) == 512, "own block");

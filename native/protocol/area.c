@@ -99,6 +99,47 @@ static void scan_change(const dpx_world *world, const dpx_own *own, bool dead_se
     view->changer = own->who;
 }
 
+bool dpx_mark_before(const dpx_mark *mark, const dpx_mark *other)
+{
+    return mark->ticket != other->ticket ? mark->ticket < other->ticket : mark->slot < other->slot;
+}
+
+bool dpx_mark_equal(const dpx_mark *a, const dpx_mark *b)
+{
+    return a->ticket == b->ticket && a->slot == b->slot && a->generation == b->generation;
+}
+
+/* old: those up to the mark that was passed over, which count again once that one is gone. */
+static void scan_mark(const dpx_world *world, const dpx_own *own, dpx_attempt attempt, dpx_line *line, dpx_line *old)
+{
+    const dpx_mark mark = {.ticket = own->ticket, .generation = own->who.generation, .slot = own->who.slot};
+    const dpx_mark mine = {.ticket = attempt.ticket, .slot = world->self.slot};
+    if (own->ticket > line->top)
+        line->top = own->ticket;
+    if (dpx_mark_equal(&mark, &attempt.passed))
+        line->passed_stands = true;
+    bool together = own->mode == DPX_MODE_SHARED && attempt.mode == DPX_MODE_SHARED;
+    if (own->hold != 0 || attempt.mode == DPX_MODE_NONE || together || dpx_peers_dead(world->peers, &own->who))
+        return;
+    dpx_line *part = dpx_mark_before(&attempt.passed, &mark) ? line : old;
+    part->waiters++;
+    if (attempt.ticket != 0 && !dpx_mark_before(&mark, &mine))
+        return;
+    part->ahead++;
+    if (part->first.ticket == 0 || dpx_mark_before(&mark, &part->first))
+        part->first = mark;
+}
+
+static void join_line(dpx_line *line, const dpx_line *old)
+{
+    if (line->passed_stands)
+        return;
+    line->waiters += old->waiters;
+    line->ahead += old->ahead;
+    if (old->first.ticket != 0)
+        line->first = old->first;
+}
+
 static void scan_other(const dpx_world *world, const dpx_own *own, dpx_attempt attempt, uint64_t now, dpx_view *view)
 {
     if (own->ballot > view->top_others)
@@ -114,6 +155,7 @@ void dpx_view_scan(const dpx_world *world, uint32_t area, const uint8_t *const i
 {
     const dpx_geometry *geometry = world->geometry;
     uint64_t first = dpx_header_block(geometry, area);
+    dpx_line old = {0};
     memset(view, 0, sizeof *view);
     const uint8_t *block = newest_copy(geometry, images, first, 0);
     if (block)
@@ -132,6 +174,8 @@ void dpx_view_scan(const dpx_world *world, uint32_t area, const uint8_t *const i
             view->header_stale = true;
         if (slot != world->self.slot) {
             scan_other(world, &own, attempt, now, view);
+            if (own.ticket != 0 && dpx_uuid_equal(&own.lease, &view->header.lease))
+                scan_mark(world, &own, attempt, &view->line, &old);
             continue;
         }
         view->own_seen = true;
@@ -139,4 +183,5 @@ void dpx_view_scan(const dpx_world *world, uint32_t area, const uint8_t *const i
         if (own.who.generation < world->self.generation)
             scan_change(world, &own, true, view);
     }
+    join_line(&view->line, &old);
 }

@@ -19,6 +19,16 @@ typedef enum dpx_image {
 dpx_image dpx_image_check(const dpx_world *world, uint64_t written, uint32_t disk, uint32_t area,
                           const uint8_t *image, dpx_cause *cause);
 
+/* Who waits, as far as it matters to an attempt: living hosts' marks under the header's lease UUID,
+ * later than dpx_attempt.passed. */
+typedef struct dpx_line {
+    uint64_t top;       /* highest ticket of others, whoever they are */
+    bool passed_stands; /* the mark that was passed over is still there */
+    uint32_t waiters;   /* marks in the way of the attempt's mode … */
+    uint32_t ahead;     /* … with an earlier ticket … */
+    dpx_mark first;     /* … and the earliest of them */
+} dpx_line;
+
 /* The images of a majority, merged: of every block the newest copy. */
 typedef struct dpx_view {
     dpx_header header;
@@ -33,12 +43,18 @@ typedef struct dpx_view {
     dpx_incarnation changer;
     dpx_flag higher;            /* a flag in the way of the attempt, above its ballot; hold 0: none */
     dpx_flag lower;             /* one below it */
+    dpx_line line;
 } dpx_view;
 
 typedef struct dpx_attempt {
     uint64_t ballot;    /* 0: only looking; then every flag in the way counts as lower */
     enum dpx_mode mode; /* of the attempt: decides which flags are in the way; NONE: none is */
+    uint64_t ticket;    /* of the attempt's own mark; 0: none, so that all others come first */
+    dpx_mark passed;
 } dpx_attempt;
+
+bool dpx_mark_before(const dpx_mark *mark, const dpx_mark *other);
+bool dpx_mark_equal(const dpx_mark *a, const dpx_mark *b);
 
 /* images[d] is NULL where disk d does not count.  flawed blocks are skipped (only `rewrite`
  * lets such images in). */

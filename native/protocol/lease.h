@@ -31,6 +31,15 @@ typedef struct dpx_lease {
     bool cached;         /* the last read was complete, and is what the next two fields say */
     uint64_t top_ballot; /* highest ballot, hold or first_ballot of the area */
     dpx_flag flag;       /* a flag that was in the way, hold = 0: none */
+    uint64_t top_ticket; /* highest ticket of others, … */
+    uint64_t own_ticket; /* … and the last one of ours: none is used twice in a row */
+    uint32_t waiters;    /* others' marks that a newcomer gives way to … */
+    uint32_t ahead;      /* … and those that this waiter gives way to */
+
+    dpx_mark passed;        /* had its chance and did not use it: this mark and earlier ones count no more */
+    dpx_mark deferred;      /* the first one ahead, … */
+    uint64_t deferred_for;  /* … how long the lease was seen free for it … */
+    uint64_t deferred_from; /* … and when last; 0: it was not free then */
 } dpx_lease;
 
 /* Forgets where the lease is and all that goes with the place; nothing may be held. */

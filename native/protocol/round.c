@@ -168,43 +168,10 @@ void dpx_round_raise(dpx_round *round, uint64_t now)
     }
     select_all(round);
     for (uint32_t i = 0; i < round->count; i++)
-        dpx_content_raise(round, &round->items[i], &round->wishes[i], ballot);
+        dpx_content_raise(round, &round->items[i], &round->wishes[i], ballot); /* takes the mark back, too */
     round->phase = ROUND_RAISE;
     round->rereads = round->judgings = 0;
     dpx_sweep_begin(round, SWEEP_PAIR, dpx_round_deadline(round, now), now);
-}
-
-/* The flag goes down (a void keeps what this incarnation held before); then `after`. */
-void dpx_round_lower(dpx_round *round, dpx_verdict after, uint64_t now)
-{
-    bool raised = round->raised || round->kind != DPX_ROUND_TAKE;
-    for (uint32_t d = 0; d < round->world->geometry->disks; d++) {
-        const dpx_request *request = &round->channels[d].request;
-        raised |= request->outstanding && request->write_count > 0;
-    }
-    round->after = after;
-    if (!raised && after != DPX_RUNNING) { /* not one write of the attempt was issued, nor can it be */
-        dpx_round_finish(round, after);
-        return;
-    }
-    select_all(round);
-    if (round->kind == DPX_ROUND_TAKE)
-        for (uint32_t i = 0; i < round->count; i++)
-            dpx_content_held(round, &round->items[i], &round->wishes[i]);
-    round->phase = ROUND_LOWER;
-    round->lowerings = 0;
-    dpx_sweep_begin(round, SWEEP_WRITE, dpx_round_deadline(round, now), now);
-}
-
-static void begin_release(dpx_round *round, uint64_t now)
-{
-    for (uint32_t i = 0; i < round->count; i++) {
-        dpx_lease *lease = round->wishes[i].lease;
-        lease->hold = lease->token = lease->change_token = 0; /* not held any more, whatever the disk shows */
-        lease->mode = DPX_MODE_NONE;
-        dpx_content_held(round, &round->items[i], &round->wishes[i]);
-    }
-    dpx_round_lower(round, DPX_DONE, now);
 }
 
 void dpx_round_begin(dpx_round *round, dpx_round_kind kind, dpx_wish *wishes, uint32_t count,
@@ -220,9 +187,14 @@ void dpx_round_begin(dpx_round *round, dpx_round_kind kind, dpx_wish *wishes, ui
     round->after = DPX_RUNNING;
     round->io_time = 0;
     round->rereads = round->judgings = 0;
-    round->raised = round->cancelled = false;
+    round->raised = round->cancelled = round->unmarking = false;
+    round->queues = kind == DPX_ROUND_TAKE && wait_until > now;
+    round->ticket = 0;
+    round->passes = 0;
     memset(&round->cause, 0, sizeof round->cause);
     bool any = false;
+    for (uint32_t i = 0; i < count; i++)
+        round->queues &= !wishes[i].resume && wishes[i].change_token == 0;
     for (uint32_t i = 0; i < count; i++) {
         dpx_lease *lease = wishes[i].lease;
         struct round_item *item = &round->items[i];
@@ -238,14 +210,15 @@ void dpx_round_begin(dpx_round *round, dpx_round_kind kind, dpx_wish *wishes, ui
         }
         item->probe = lease->located ? lease->header.area
                                      : dpx_home_area(round->world->geometry, lease->name, lease->name_length);
-        bool fresh = lease->located && lease->known && lease->cached && lease->flag.hold == 0;
+        bool fresh = lease->located && lease->known && lease->cached && lease->flag.hold == 0 &&
+                     !(round->queues && lease->waiters > 0);
         item->looks = kind != DPX_ROUND_TAKE || !fresh;
         any |= item->looks;
     }
     if (dpx_world_over(round->world, now))
         dpx_round_finish(round, DPX_FINISHED);
     else if (kind == DPX_ROUND_RELEASE)
-        begin_release(round, now);
+        dpx_round_release(round, now);
     else if (any)
         dpx_round_look(round, now);
     else
@@ -345,26 +318,6 @@ static void advance_raise(dpx_round *round, enum sweep_state state, uint64_t now
     }
 }
 
-static void advance_lower(dpx_round *round, enum sweep_state state, uint64_t now)
-{
-    if (state == SWEEP_FAILED) { /* retried for ever, within the lifetime */
-        uint64_t backoff = 10 * DPX_MS << (round->lowerings < 6 ? round->lowerings : 6);
-        round->lowerings++;
-        dpx_round_pause(round, ROUND_LOWER_PAUSE, backoff, now);
-        return;
-    }
-    round->raised = false;
-    if (round->kind == DPX_ROUND_RELEASE)
-        for (uint32_t i = 0; i < round->count; i++)
-            round->wishes[i].outcome = DPX_DONE;
-    if (round->after != DPX_RUNNING)
-        dpx_round_finish(round, round->after);
-    else if (round->cancelled)
-        dpx_round_finish(round, round->cause.flag.hold ? DPX_REFUSED : DPX_GAVE_UP);
-    else
-        dpx_round_pause(round, ROUND_LOOK_PAUSE, dpx_round_jittered(round, dpx_round_settle(round)), now);
-}
-
 static void cancel_early(dpx_round *round, uint64_t now)
 {
     if (round->kind != DPX_ROUND_TAKE && round->kind != DPX_ROUND_FIND)
@@ -372,7 +325,8 @@ static void cancel_early(dpx_round *round, uint64_t now)
     switch (round->phase) {
     case ROUND_LOOK:
     case ROUND_LOOK_PAUSE:
-        dpx_round_finish(round, round->cause.flag.hold ? DPX_REFUSED : DPX_GAVE_UP);
+    case ROUND_MARK:
+        dpx_round_unmark(round, round->cause.flag.hold ? DPX_REFUSED : DPX_GAVE_UP, now);
         break;
     case ROUND_RAISE:
     case ROUND_JUDGE_PAUSE:
@@ -419,8 +373,10 @@ static void advance(dpx_round *round, uint64_t now)
         round->wake = round->sweep_limit;
     else if (round->phase == ROUND_LOOK)
         advance_look(round, state, now);
+    else if (round->phase == ROUND_MARK)
+        dpx_after_mark(round, now);
     else if (round->phase == ROUND_LOWER)
-        advance_lower(round, state, now);
+        dpx_after_lower(round, state, now);
     else
         advance_raise(round, state, now);
 }
@@ -441,7 +397,7 @@ dpx_request *dpx_round_step(dpx_round *round, uint64_t now)
         advance(round, now);
     } while (round->phase != phase || round->sweep != sweep);
     if (round->phase != ROUND_LOOK && round->phase != ROUND_RAISE && round->phase != ROUND_JUDGE &&
-        round->phase != ROUND_LOWER)
+        round->phase != ROUND_LOWER && round->phase != ROUND_MARK)
         return NULL;
     bool blocked;
     dpx_request *request = dpx_sweep_next(round, &blocked);
@@ -490,5 +446,5 @@ bool dpx_round_quiet(const dpx_round *round)
 
 bool dpx_round_lowering(const dpx_round *round)
 {
-    return round->phase == ROUND_LOWER || round->phase == ROUND_LOWER_PAUSE;
+    return (round->phase == ROUND_LOWER || round->phase == ROUND_LOWER_PAUSE) && !round->unmarking;
 }

@@ -86,6 +86,20 @@ void dpx_judge_learn(const dpx_world *world, dpx_wish *wish, const dpx_view *vie
     lease->flag = *flag;
     lease->flag.seen_at = first_seen;
     lease->cached = !view->change_pending;
+    lease->top_ticket = view->line.top;
+    lease->waiters = view->line.waiters;
+    lease->ahead = view->line.ahead;
+    if (!view->line.passed_stands)
+        lease->passed = (dpx_mark){0};
+}
+
+dpx_attempt dpx_judge_attempt(const dpx_round *round, uint32_t i, uint64_t ballot)
+{
+    const dpx_wish *wish = &round->wishes[i];
+    return (dpx_attempt){.ballot = ballot,
+                         .mode = round->kind == DPX_ROUND_TAKE ? wish->mode : DPX_MODE_NONE,
+                         .ticket = round->ticket,
+                         .passed = wish->lease->passed};
 }
 
 uint64_t dpx_judge_ballot(const dpx_round *round)
@@ -152,4 +166,17 @@ void dpx_content_held(dpx_round *round, struct round_item *item, const dpx_wish 
     item->content.target = lease->target;
     item->content.held_since = lease->held_since;
     set_label(&item->content, lease->label, lease->label_length);
+}
+
+/* A mark changes nothing but the mark: what is held stays held.  The mode is that of what is
+ * waited for, the label says who waits. */
+void dpx_content_mark(dpx_round *round, struct round_item *item, const dpx_wish *wish)
+{
+    dpx_content_held(round, item, wish);
+    if (wish->lease->hold != 0)
+        return;
+    item->content.ticket = round->ticket;
+    item->content.ticket_at = round->world->wall;
+    item->content.mode = wish->mode;
+    set_label(&item->content, wish->label, wish->label_length);
 }

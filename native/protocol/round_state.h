@@ -9,6 +9,7 @@
 enum round_phase {
     ROUND_LOOK,        /* read areas; nothing is raised */
     ROUND_LOOK_PAUSE,  /* something was in the way */
+    ROUND_MARK,        /* write the waiter's mark */
     ROUND_RAISE,       /* write the flag, then the judging read */
     ROUND_JUDGE_PAUSE, /* flag up, lower flags there: they give way, or they hold */
     ROUND_JUDGE,       /* the judging read again */
@@ -24,6 +25,7 @@ struct round_item {
     bool in_sweep;
     bool looks;           /* take, find: must look before it may raise */
     bool probed;          /* find: the answer is there */
+    bool marked;          /* a mark of this round was issued and not taken back */
     bool heals;           /* watch: the own flag must be raised again */
     bool exposed;         /* watch: a majority may have lacked the own flag: somebody may have come in */
     bool vanished;        /* watch: a majority certainly lacks it */
@@ -77,6 +79,10 @@ struct dpx_round {
     uint32_t lowerings;    /* failed sweeps of this void or release */
     bool raised;           /* some write of an attempt was issued and is not voided yet */
     bool cancelled;
+    bool queues;           /* a take that waits: heeds others' marks and sets its own */
+    bool unmarking;        /* the lowering takes back marks only */
+    uint64_t ticket;       /* of its marks; 0: none yet */
+    uint32_t passes;       /* marks that were passed over since a flag was seen */
     dpx_verdict after;     /* what the round ends with once the flag is down; DPX_RUNNING: look again */
     dpx_verdict verdict;
     dpx_cause cause;
@@ -125,9 +131,14 @@ void dpx_judge_learn(const dpx_world *world, dpx_wish *wish, const dpx_view *vie
 /* The next ballot above all that the items have seen; 0: the ceiling is reached. */
 uint64_t dpx_judge_ballot(const dpx_round *round);
 
+/* What an attempt of this round is, to a scan of one lease. */
+dpx_attempt dpx_judge_attempt(const dpx_round *round, uint32_t i, uint64_t ballot);
+
 /* Fills item->content: the flag raised at `ballot`, or as this incarnation holds the lease. */
 void dpx_content_raise(dpx_round *round, struct round_item *item, const dpx_wish *wish, uint64_t ballot);
 void dpx_content_held(dpx_round *round, struct round_item *item, const dpx_wish *wish);
+/* … and the waiter's mark on top of it. */
+void dpx_content_mark(dpx_round *round, struct round_item *item, const dpx_wish *wish);
 
 /* ---- round.c: phases ---- */
 
@@ -142,9 +153,26 @@ void dpx_cause_flag(dpx_round *round, uint32_t i, const dpx_flag *flag);
 void dpx_cause_open(dpx_round *round, uint32_t i, uint32_t area, const dpx_view *view);
 void dpx_round_look(dpx_round *round, uint64_t now);
 void dpx_round_raise(dpx_round *round, uint64_t now);
+
+/* ---- round_lower.c ---- */
+
 /* The flag goes down (a void keeps what this incarnation held before); then `after`:
  * DPX_RUNNING looks again. */
 void dpx_round_lower(dpx_round *round, dpx_verdict after, uint64_t now);
+/* Ends a round whose flag is not up: marks that stand are taken back first. */
+void dpx_round_unmark(dpx_round *round, dpx_verdict after, uint64_t now);
+void dpx_round_release(dpx_round *round, uint64_t now);
+void dpx_after_lower(dpx_round *round, enum sweep_state state, uint64_t now);
+
+/* ---- round_wait.c: those who wait ---- */
+
+/* Something is in the way of some leases: wait, or refuse. */
+void dpx_round_wait(dpx_round *round, uint64_t now);
+/* Others who wait come first for this lease, which is free; view: what was just read. */
+bool dpx_round_defers(dpx_round *round, uint32_t i, const dpx_view *view, uint64_t now);
+void dpx_after_mark(dpx_round *round, uint64_t now);
+/* The round's ticket: one number above every ticket in sight, kept until the round ends. */
+void dpx_round_draw(dpx_round *round);
 
 /* ---- round_take.c, round_watch.c: what a sweep's images lead to ---- */
 

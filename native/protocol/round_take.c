@@ -7,14 +7,6 @@
 
 /* ---- looking ---- */
 
-/* Waiters poll every 10 to 50 ms while the holder is likely to let go, slower later. */
-static uint64_t poll_time(const dpx_round *round, uint64_t now)
-{
-    uint64_t waited = now - round->began;
-    uint64_t poll = 10 * DPX_MS + waited / 50;
-    return poll < 50 * DPX_MS ? poll : waited < 10 * DPX_SECOND ? 50 * DPX_MS : 250 * DPX_MS;
-}
-
 /* Follows the probing of one lease that is not located yet.  True: settled (located, or
  * certainly not there); false: look at the next area. */
 static bool follow_probe(dpx_round *round, uint32_t i, const dpx_view *view)
@@ -56,9 +48,8 @@ static dpx_verdict look_at(dpx_round *round, uint32_t i, uint64_t now)
     struct round_item *item = &round->items[i];
     dpx_wish *wish = &round->wishes[i];
     dpx_view view;
-    dpx_attempt attempt = {.mode = round->kind == DPX_ROUND_TAKE ? wish->mode : DPX_MODE_NONE};
     uint32_t area = item->probe; /* the one that was read: the probing may go on */
-    dpx_round_scan(round, i, attempt, now, &view);
+    dpx_round_scan(round, i, dpx_judge_attempt(round, i, 0), now, &view);
     if (view.header_stale) {
         round->cause = (dpx_cause){.item = i, .flaw = DPX_FLAW_FIELD,
                                    .block = dpx_header_block(round->world->geometry, item->probe)};
@@ -93,40 +84,15 @@ static dpx_verdict look_at(dpx_round *round, uint32_t i, uint64_t now)
         return DPX_CHANGE_OPEN;
     }
     dpx_judge_learn(round->world, wish, &view, &view.lower, item->drawn);
-    item->looks = wish->lease->flag.hold != 0;
+    item->looks = wish->lease->flag.hold != 0 || dpx_round_defers(round, i, &view, now);
     if (round->kind == DPX_ROUND_FIND)
         wish->outcome = DPX_DONE;
     return DPX_RUNNING;
 }
 
-/* Flags are in the way of some leases: wait, or refuse. */
-static void meet_flags(dpx_round *round, uint32_t first, uint64_t now)
-{
-    uint64_t settle = dpx_round_settle(round);
-    bool confirmed = false;
-    bool silent = true;
-    for (uint32_t i = first; i < round->count; i++) {
-        const dpx_flag *flag = &round->wishes[i].lease->flag;
-        if (!round->items[i].looks || flag->hold == 0)
-            continue;
-        bool seen_twice = flag->seen_at + settle <= now;
-        bool dying = dpx_peers_silent(round->world->peers, flag->who.slot);
-        if (seen_twice && (!confirmed || !dying))
-            dpx_cause_flag(round, i, flag);
-        confirmed |= seen_twice;
-        silent &= dying;
-    }
-    if (confirmed && !(silent && now < round->grace) && (now >= round->wait_until || round->cancelled)) {
-        dpx_round_finish(round, DPX_REFUSED);
-        return;
-    }
-    uint64_t pause = confirmed ? dpx_round_jittered(round, poll_time(round, now)) : settle;
-    dpx_round_pause(round, ROUND_LOOK_PAUSE, pause, now);
-}
-
 void dpx_after_look(dpx_round *round, uint64_t now)
 {
-    uint32_t first = round->count;
+    bool waiting = false;
     bool probing = false;
     for (uint32_t i = 0; i < round->count; i++) {
         if (!round->items[i].in_sweep)
@@ -138,15 +104,12 @@ void dpx_after_look(dpx_round *round, uint64_t now)
         }
         bool located = round->wishes[i].lease->located;
         probing |= round->items[i].looks && !located;
-        if (round->items[i].looks && located && first == round->count)
-            first = i;
+        waiting |= round->items[i].looks && located && round->kind == DPX_ROUND_TAKE;
     }
-    if (round->kind == DPX_ROUND_FIND)
-        first = round->count;
     if (probing)
         dpx_round_look(round, now);
-    else if (first < round->count)
-        meet_flags(round, first, now);
+    else if (waiting)
+        dpx_round_wait(round, now);
     else if (round->kind == DPX_ROUND_FIND)
         dpx_round_finish(round, DPX_DONE);
     else
@@ -183,13 +146,13 @@ static void take(dpx_round *round, uint64_t now)
 }
 
 /* What one lease's judging read says; learns from it on the way. */
-static enum judgement judge_one(dpx_round *round, uint32_t i, uint64_t now)
+static enum judgement judge_one(dpx_round *round, uint32_t i, bool *defers, uint64_t now)
 {
     struct round_item *item = &round->items[i];
     dpx_wish *wish = &round->wishes[i];
     dpx_lease *lease = wish->lease;
     dpx_view view;
-    dpx_round_scan(round, i, (dpx_attempt){.ballot = item->ballot, .mode = wish->mode}, now, &view);
+    dpx_round_scan(round, i, dpx_judge_attempt(round, i, item->ballot), now, &view);
     enum judgement judgement = dpx_judge(&view, wish, item->ballot);
     if (judgement == JUDGE_OPEN)
         dpx_cause_open(round, i, lease->header.area, &view);
@@ -199,6 +162,7 @@ static enum judgement judge_one(dpx_round *round, uint32_t i, uint64_t now)
     if (judgement >= JUDGE_OPEN)
         return judgement;
     dpx_judge_learn(round->world, wish, &view, view.higher.hold ? &view.higher : &view.lower, item->drawn);
+    *defers |= dpx_round_defers(round, i, &view, now);
     if (judgement == JUDGE_LOWER)
         dpx_cause_flag(round, i, &lease->flag);
     if (judgement == JUDGE_STALE)
@@ -221,8 +185,9 @@ void dpx_after_raise(dpx_round *round, uint64_t now)
 {
     enum judgement worst = JUDGE_TAKEN;
     uint32_t culprit = 0;
+    bool defers = false;
     for (uint32_t i = 0; i < round->count; i++) {
-        enum judgement judgement = judge_one(round, i, now);
+        enum judgement judgement = judge_one(round, i, &defers, now);
         if (judgement > worst) {
             worst = judgement;
             culprit = i;
@@ -232,7 +197,12 @@ void dpx_after_raise(dpx_round *round, uint64_t now)
     }
     switch (worst) {
     case JUDGE_TAKEN:
-        take(round, now);
+        if (!defers || now >= round->wait_until || round->cancelled) {
+            take(round, now);
+            break;
+        }
+        look_again(round); /* it is ours to take, but others were here before */
+        dpx_round_lower(round, DPX_RUNNING, now);
         break;
     case JUDGE_STALE:
         dpx_round_lower(round, DPX_STALE, now);

@@ -86,6 +86,14 @@ typedef struct dpx_flag {
     char label[65];
 } dpx_flag;
 
+/* A waiter's mark: who comes first among those who wait.  Advice only: it allows nothing that the
+ * flags forbid. */
+typedef struct dpx_mark {
+    uint64_t ticket; /* 0: none.  Lower ones come first, of equal ones the lower slot */
+    uint64_t generation;
+    uint32_t slot;
+} dpx_mark;
+
 typedef struct dpx_cause {
     uint32_t item;  /* which wish of the round */
     int32_t error;  /* -errno */

@@ -6,7 +6,7 @@
     tests/mutants/run.py --keep DIR NAME     leaves sources and simulator in DIR
 
 A mutant is killed by the first history that violates something, or by the unit tests of the
-machines (tests/native/test_*_rules.c, test_protocol.c) where histories do not notice it.  The sources are
+machines (tests/native/test_*_rules.c, test_marks.c, test_protocol.c) where histories do not notice it.  The sources are
 copied, changed in one place, and built: nothing of this exists in a release.
 """
 
@@ -30,7 +30,7 @@ ROOT = HERE.parent.parent
 LEDGER = HERE / "ledger.toml"
 SIMULATION = Path("tests/simulation")
 NATIVE_TESTS = Path("tests/native")
-MACHINE_TESTS = ("test_lease_rules", "test_slot_rules", "test_protocol")
+MACHINE_TESTS = ("test_lease_rules", "test_slot_rules", "test_marks", "test_protocol")
 _VIOLATION = re.compile(r"VIOLATION \((.+?)\) (.*)\n\s+(simulate --seed \d+)")
 _FAILED = re.compile(r": (test_\w+): failed: ")
 _HISTORIES = re.compile(r"^histories (\d+)", re.MULTILINE)

@@ -100,6 +100,18 @@ static void new_owner(world *w, own_truth *own, uint16_t number, uint64_t genera
     *own = (own_truth){.life = (uint16_t)(number + 1), .generation = generation, .rewritten = own->rewritten};
 }
 
+/* A waiter's mark is advice, and nobody waits for what it holds. */
+static void check_mark(world *w, const flight *f, const dpx_own *block)
+{
+    const truth *t = w->truth;
+    outcome_note(w, OUT_MARKED);
+    bool holds = block->hold != 0;
+    for (uint32_t i = 0; i < t->hold_count; i++)
+        holds |= t->holds[i].life == f->life && t->holds[i].area == block->area;
+    if (holds)
+        violate(w, VIOLATION_MARK, "h%u waits in line in area %u, where it holds the lease", f->host, block->area);
+}
+
 /* The own block of a slot as issued: one writer, a growing sequence. */
 static void check_own_write(world *w, const flight *f, enum unit unit, const dpx_place *place)
 {
@@ -123,6 +135,8 @@ static void check_own_write(world *w, const flight *f, enum unit unit, const dpx
                 MANY(block.sequence), MANY(own->issued[f->disk]), place->area);
     own->issued[f->disk] = block.sequence;
     own->uuid = uuid_index(w, &block.lease, UINT8_MAX);
+    if (block.ticket != 0)
+        check_mark(w, f, &block);
     if (block.last_exclusive > own->last_exclusive) {
         own->last_exclusive = block.last_exclusive;
         /* Not an attempt: a damaged block rewritten, which may have said that much; or a header change

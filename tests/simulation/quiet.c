@@ -93,7 +93,7 @@ void quiet_act(world *w, host *h)
     else if (h->create_next)
         h->create_next = !actor_change(w, h, DPX_CHANGE_CREATE, name, DPX_NEVER);
     else
-        (void)actor_take(w, h, 1, &name, DPX_MODE_EXCLUSIVE, 0, -1);
+        (void)actor_take(w, h, 1, &name, DPX_MODE_EXCLUSIVE, h->index % 2 ? DPX_NEVER : 0, -1); /* some wait in line */
 }
 
 bool quiet_served(const world *w)

@@ -79,6 +79,7 @@ enum outcome { /* of operations, for the report */
     OUT_JOINED, OUT_JOIN_FAILED, OUT_LEFT, OUT_FINISHED, OUT_TAKEN, OUT_TAKEN_SHARED, OUT_RESUMED,
     OUT_REFUSED, OUT_STALE, OUT_TAKE_OTHER, OUT_RELEASED, OUT_CREATED, OUT_DELETED, OUT_CHANGE_OTHER,
     OUT_LOST, OUT_HEALED, OUT_REWRITTEN, OUT_RECLAIMED, OUT_RETIRED, OUT_TAKEOVER, OUT_RESOLVED, OUT_FREED,
+    OUT_MARKED,
     OUT_EXCUSED_PAUSE, OUT_EXCUSED_CLOCK, OUT_EXCUSED_REPLAY, OUT_COUNT
 };
 
@@ -99,6 +100,7 @@ enum violation {
     VIOLATION_SECOND_WRITE,  /* two writes in flight to one block */
     VIOLATION_BUFFER,        /* memory of a write in flight was changed */
     VIOLATION_SEQUENCE,      /* a sequence restarted within a generation */
+    VIOLATION_MARK,          /* a waiter's mark where the lease is held */
     VIOLATION_ORDER,         /* a lease's history is not that of a mutex with tokens */
     VIOLATION_LIVENESS,      /* after the faults stopped somebody could not join or take in time */
     VIOLATION_SPIN,          /* a machine keeps asking for attention without getting anywhere */
