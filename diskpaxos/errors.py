@@ -191,6 +191,7 @@ class PathError(LockspaceError):
             _errno.ENODEV: "give a regular file or a block device",
             _errno.ENOSPC: "free some space, or ask for fewer leases or hosts",
             _errno.ETIMEDOUT: "the storage does not answer: check the device, path or mount",
+            _errno.EAGAIN: "if fs.aio-nr is near fs.aio-max-nr, raise that limit: sysctl -w fs.aio-max-nr=1048576",
         }.get(number, "")
         super().__init__(path, f"cannot {action} {path}: {_errno_text(number)}", advice=advice)
         self.errno = number

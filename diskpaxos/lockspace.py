@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import functools
+import logging
 import os
 import threading
 import uuid
@@ -26,6 +29,8 @@ if TYPE_CHECKING:
 
 #: Called with (what is being done, bytes or steps done, of how many).
 Progress = Callable[[str, int, int], object]
+
+_log = logging.getLogger("diskpaxos")
 
 _OPEN_TIMEOUT = 10.0
 _JOIN_TIMEOUT = 10.0
@@ -167,6 +172,9 @@ class Lockspace:
         host = Host(self, joined, name)
         with self._lock:
             self._hosts.add(host)
+        refused = joined.state().harden_error
+        if refused:
+            _warn_once_of_soft_heartbeats(refused)
         return host
 
     # ---- views
@@ -296,7 +304,7 @@ class Lockspace:
         if alive:
             yield alive[0]
             return
-        with self.join(host_name) as host:
+        with self.join(host_name, realtime=False) as host:
             yield host
 
     def close(self) -> None:
@@ -349,3 +357,13 @@ class Lockspace:
 
     def __repr__(self) -> str:
         return f"<Lockspace {self.name!r} at {', '.join(self._paths)}>"
+
+
+@functools.cache
+def _warn_once_of_soft_heartbeats(refused: int) -> None:
+    """Once in a process: it is about what the process may do, not about one host of it."""
+    _log.warning(
+        "heartbeats go without real-time priority or locked memory (%s): a machine that is very busy, or swaps, may "
+        "lose its leases; allow both (CAP_SYS_NICE and CAP_IPC_LOCK, or the limits rtprio and memlock)",
+        f"{os.strerror(refused)}, {errno.errorcode.get(refused, refused)}",
+    )

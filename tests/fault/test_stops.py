@@ -5,8 +5,7 @@ strace stops it right after its Nth io_submit, or after its Nth completion and s
 the next write, or the report that a lease is taken.  While it sleeps another host takes the leases; then
 it goes on, and must not believe for a moment that it holds what the other one holds.
 
-Seen to fail with a lifetime that counts twice, and without the lifetime tests (before a write is issued, and
-after the last read of a round).
+Seen to fail with a lifetime that lasts for 2 S.
 """
 
 from __future__ import annotations

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import logging
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -288,9 +290,33 @@ def test_heartbeats_do_not_need_the_gil(make_space: Maker) -> None:
 def test_events_are_logged(make_space: Maker, caplog: pytest.LogCaptureFixture) -> None:
     space = make_space()
     with caplog.at_level(logging.INFO, "diskpaxos"):
-        with space.join("alpha"):
+        with space.join("alpha", realtime=False):
             pass
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+def test_a_heartbeat_without_real_time_priority_is_told_once(make_space: Maker) -> None:
+    space = make_space()
+    code = (
+        "import resource, sys, diskpaxos\n"
+        "resource.setrlimit(resource.RLIMIT_RTPRIO, (0, 0))\n"
+        "with diskpaxos.Lockspace.open(sys.argv[1]) as space:\n"
+        "    for _ in range(2):\n"
+        "        with space.join('soft') as host:\n"
+        "            print(host.status().realtime, host.status().harden_error)\n"
+        "    with space.join('careless', realtime=False) as host:\n"
+        "        pass\n"
+    )
+    without = ["setpriv", "--bounding-set=-sys_nice"] if os.geteuid() == 0 else []
+    if without and not shutil.which("setpriv"):
+        pytest.skip("needs setpriv to give a right up")
+    done = subprocess.run(
+        [*without, sys.executable, "-c", code, space.paths[0]], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, f"False {errno.EPERM}\n" * 2)
+    (warning,) = done.stderr.splitlines()
+    assert "real-time priority" in warning
+    assert "CAP_SYS_NICE" in warning
 
 
 def test_three_disks_and_one_that_disappears(make_space: Maker, caplog: pytest.LogCaptureFixture) -> None:
@@ -367,7 +393,7 @@ def test_a_program_that_just_ends(make_space: Maker) -> None:
     code = (
         "import sys, diskpaxos\n"
         "space = diskpaxos.Lockspace.open(sys.argv[1])\n"
-        "lease = space.join('careless').acquire('vm')\n"
+        "lease = space.join('careless', realtime=False).acquire('vm')\n"
     )
     done = subprocess.run([sys.executable, "-c", code, space.paths[0]], capture_output=True, text=True, timeout=30)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

@@ -190,3 +190,7 @@ def test_translation_replaces_the_cores_own_exception() -> None:
         with failure.translated("acquire", leases=["a", "vm"]):
             raise core_error("not_found")
     assert caught.value.__suppress_context__
+
+
+def test_what_uses_up_asynchronous_io_is_no_riddle() -> None:
+    assert "fs.aio-max-nr" in str(errors.PathError("/shared/locks", errno.EAGAIN))

@@ -282,5 +282,6 @@ def test_ten_thousand_leases_of_sixty_four_hosts_in_seconds(tmp_path: Path, dire
         took = time.monotonic() - start
         assert len(leases) == 9_999
         assert len({lease.name for lease in leases}) == 9_999
+        print(f"{took:.2f} s for 369 MB")
         assert took < 10, f"{took:.1f} s for 369 MB"
         assert created - before < 30
