@@ -59,21 +59,20 @@ static void expire(dpx_host *host, uint64_t now)
     }
 }
 
-/* Somebody needs to know whether a silent host is dead, and one more look would tell: beat
- * now, not at the next period. */
+/* Somebody needs to know whether a silent host is dead, and one more look would tell, or tell earlier
+ * when its silence began: beat now, not at the next period. */
 static void hurry(dpx_host *host, uint64_t now)
 {
-    const dpx_peers *peers = host->world.peers;
-    for (uint32_t slot = 0; slot < host->geometry.max_hosts; slot++) {
-        const dpx_peer *peer = &peers->slots[slot];
-        bool known = peer->dead_known && peer->dead_generation >= peer->wanted_generation;
-        if (peer->wanted_generation == 0 || known || dpx_peers_silent(peers, slot) ||
-            dpx_peers_until_silent(peers, slot, now) > 0 || now < host->next_hurry)
-            continue;
+    uint64_t next = dpx_peers_next_look(host->world.peers, now);
+    if (next <= now && now >= host->next_hurry) {
         host->next_hurry = now + host->geometry.outage_tolerance / 32;
         dpx_heart_hurry(host->heart->machine.heart);
         dpx_task_drive(host->heart);
     }
+    if (next < host->next_hurry)
+        next = host->next_hurry;
+    if (next < host->next_chores)
+        host->next_chores = next;
 }
 
 static void empty_trash(dpx_host *host)

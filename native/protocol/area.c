@@ -73,7 +73,7 @@ static void scan_flag(const dpx_world *world, const dpx_own *own, dpx_attempt at
         return;
     if (dpx_peers_dead(world->peers, &own->who))
         return;
-    dpx_peers_want(world->peers, &own->who);
+    dpx_peers_want(world->peers, &own->who, now);
     dpx_flag *flag = attempt.ballot != 0 && own->hold > attempt.ballot ? &view->higher : &view->lower;
     if (flag->hold >= own->hold)
         return; /* the highest one is told about */

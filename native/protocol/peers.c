@@ -121,9 +121,32 @@ uint64_t dpx_peers_until_silent(const dpx_peers *peers, uint32_t slot, uint64_t 
     return passed < wanted ? wanted - passed : 0;
 }
 
-void dpx_peers_want(dpx_peers *peers, const dpx_incarnation *who)
+uint64_t dpx_peers_next_look(const dpx_peers *peers, uint64_t now)
+{
+    uint64_t tolerance = peers->geometry->outage_tolerance;
+    uint64_t next = DPX_NEVER;
+    for (uint32_t slot = 0; slot < peers->geometry->max_hosts; slot++) {
+        const dpx_peer *peer = &peers->slots[slot];
+        bool buried = peer->dead_known && peer->dead_generation >= peer->wanted_generation;
+        bool gone = peer->seen && peer->record.state == DPX_SLOT_FREE;
+        if (peer->wanted_generation == 0 || buried || gone || dpx_peers_silent(peers, slot))
+            continue;
+        uint64_t look = now + dpx_peers_until_silent(peers, slot, now);
+        bool waited_for = peer->wanted_at != 0 && now < peer->wanted_at + tolerance / 8;
+        uint64_t seen = peer->still_to > peer->still_from ? peer->still_to : peer->still_from;
+        if (waited_for && seen + tolerance / 32 < look)
+            look = seen + tolerance / 32;
+        if (look < next)
+            next = look;
+    }
+    return next;
+}
+
+void dpx_peers_want(dpx_peers *peers, const dpx_incarnation *who, uint64_t now)
 {
     dpx_peer *peer = &peers->slots[who->slot];
+    if (who->generation >= peer->wanted_generation)
+        peer->wanted_at = now;
     if (who->generation > peer->wanted_generation)
         peer->wanted_generation = who->generation;
 }
@@ -132,7 +155,7 @@ void dpx_peers_want_slot(dpx_peers *peers, uint32_t slot)
 {
     const dpx_peer *peer = &peers->slots[slot];
     if (peer->seen && peer->record.state != DPX_SLOT_FREE)
-        dpx_peers_want(peers, &peer->record.who);
+        dpx_peers_want(peers, &peer->record.who, peer->wanted_at);
 }
 
 void dpx_peers_bury(dpx_peers *peers, uint32_t slot, uint64_t generation)

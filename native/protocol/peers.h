@@ -22,7 +22,8 @@ typedef struct dpx_peer {
     uint64_t moved_at;      /* when its counter was last seen to grow (0: never yet) */
     bool dead_known;        /* incarnations of this slot up to dead_generation are dead … */
     uint64_t dead_generation;
-    uint64_t wanted_generation; /* ≠ 0: somebody here needs to know whether this generation is dead */
+    uint64_t wanted_generation; /* ≠ 0: somebody here needs to know whether this generation is dead … */
+    uint64_t wanted_at;         /* … and last met it in the way then; 0: there is no hurry */
     dpx_drain drain;        /* of generation drain_generation */
     uint64_t drain_generation;
 } dpx_peer;
@@ -54,7 +55,7 @@ bool dpx_peers_silent(const dpx_peers *peers, uint32_t slot);
 
 /* Someone needs to know whether this incarnation is dead: the heart writes a notice about
  * it once it is silent. */
-void dpx_peers_want(dpx_peers *peers, const dpx_incarnation *who);
+void dpx_peers_want(dpx_peers *peers, const dpx_incarnation *who, uint64_t now);
 /* … by slot: the newest generation seen there (slots wanted for reclaiming). */
 void dpx_peers_want_slot(dpx_peers *peers, uint32_t slot);
 
@@ -75,5 +76,10 @@ bool dpx_peers_incarnation_drained(const dpx_peers *peers, const dpx_incarnation
 
 /* Time left, ns, until the slot's incarnation counts as silent; 0: it does already. */
 uint64_t dpx_peers_until_silent(const dpx_peers *peers, uint32_t slot, uint64_t now);
+
+/* When another look at the slots would bring somebody's death nearer: at the end of a silence; and,
+ * while a host is in the way of somebody here, soon after its last movement, for silence counts from
+ * when that was seen.  DPX_NEVER: whenever. */
+uint64_t dpx_peers_next_look(const dpx_peers *peers, uint64_t now);
 
 #endif

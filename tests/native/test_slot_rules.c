@@ -197,7 +197,7 @@ static void fall_silent(scene *s)
     pass_time(s, dpx_dead_time(g->outage_tolerance, g->kill_grace, g->watchdog_timeout) + 6 * DPX_SECOND, 0);
     CHECK(dpx_peers_silent(s->b.world.peers, s->a.world.self.slot));
     CHECK(!dpx_peers_dead(s->b.world.peers, &s->a.world.self));
-    dpx_peers_want(s->b.world.peers, &s->a.world.self);
+    dpx_peers_want(s->b.world.peers, &s->a.world.self, 0);
     s->disks.now += 5 * DPX_SECOND;
 }
 
@@ -205,6 +205,35 @@ static void answer(scene *s, memory_host *host, dpx_request *request)
 {
     disks_carry_out(&s->disks, request, host->world.lifetime_end);
     dpx_heart_complete(host->heart, request, s->disks.now);
+}
+
+/* Who waits for a host looks at it often, so that its silence is known to begin when it does; who does
+ * not, when the silence is over; and nobody at a host that left. */
+static void test_the_next_look_is_no_later_than_needed(void)
+{
+    scene s;
+    open_scene(&s, 1);
+    const dpx_geometry *g = &s.disks.geometry;
+    dpx_peers *peers = s.b.world.peers;
+    const dpx_peer *peer = &peers->slots[s.a.world.self.slot];
+    uint64_t dead_time = dpx_dead_time(g->outage_tolerance, g->kill_grace, g->watchdog_timeout);
+    host_beat(&s.a);
+    host_beat(&s.b);
+    uint64_t now = s.disks.now;
+    CHECK_EQ(dpx_peers_next_look(peers, now), DPX_NEVER); /* nobody asks */
+    dpx_peers_want(peers, &s.a.world.self, 0);
+    CHECK_EQ(dpx_peers_next_look(peers, now), peer->still_from + dead_time);
+    dpx_peers_want(peers, &s.a.world.self, now);
+    uint64_t seen = peer->still_to > peer->still_from ? peer->still_to : peer->still_from;
+    CHECK_EQ(dpx_peers_next_look(peers, now), seen + g->outage_tolerance / 32);
+    uint64_t later = now + g->outage_tolerance / 8; /* it gave up */
+    CHECK_EQ(dpx_peers_next_look(peers, later), peer->still_from + dead_time);
+    dpx_slot_record free = peer->record;
+    free.state = DPX_SLOT_FREE;
+    free.sequence++;
+    dpx_peers_observe(peers, s.a.world.self.slot, &free, later, later);
+    CHECK_EQ(dpx_peers_next_look(peers, later + 2 * dead_time), DPX_NEVER);
+    close_scene(&s);
 }
 
 /* ‡D3: a chain that was under way when sentence was passed announces nothing. */
@@ -485,6 +514,7 @@ int main(void)
     RUN(test_an_overwritten_claim_hides_nobody);
     RUN(test_the_exit_of_a_claimer_drains_nobody);
     RUN(test_a_leftover_of_another_boot_proves_nothing);
+    RUN(test_the_next_look_is_no_later_than_needed);
     RUN(test_a_notice_counts_when_it_is_durable);
     RUN(test_who_moves_after_the_notice_is_not_buried);
     RUN(test_notices_outlive_their_author);
