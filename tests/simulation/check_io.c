@@ -41,10 +41,7 @@ static void check_drained(world *w, const flight *f, uint32_t slot)
         dpx_place place = dpx_place_of(w->geometry, other->block);
         if (!l->joined || l->left || l->who.slot != slot || (place.kind == DPX_KIND_SLOT && place.slot != slot))
             continue;
-        if (w->truth->lives[f->life].claimed_paused)
-            excuse(w, OUT_EXCUSED_PAUSE);
-        else
-            violate(w, VIOLATION_SLOT, "h%u takes slot %u over while a write of its last owner (block %u) is out",
+        violate(w, VIOLATION_SLOT, "h%u takes slot %u over while a write of its last owner (block %u) is out",
                     f->host, slot, other->block);
     }
 }
@@ -254,6 +251,7 @@ static bool already_settled(const world *w, const flight *f, uint32_t area)
 static void check_header_write(world *w, const flight *f, enum unit unit, const dpx_place *place)
 {
     const life *l = &w->truth->lives[f->life];
+    w->truth->changed_area[f->host] = (uint8_t)place->area;
     if (unit != UNIT_CHANGE) {
         violate(w, VIOLATION_FOREIGN_WRITE, "h%u (%s) writes the header of area %u", f->host, unit_names[unit],
                 place->area);
@@ -329,12 +327,41 @@ static void own_landed(world *w, const flight *f, const dpx_place *place)
             own->lowered[i] = 0;
 }
 
+/* A majority of disks shows this lease in the area, or that there is none; damaged ones cannot tell. */
+bool shown_header(const world *w, uint32_t area, const dpx_uuid *lease)
+{
+    uint32_t shown = 0;
+    uint64_t block = dpx_header_block(w->geometry, area);
+    for (uint32_t d = 0; d < w->geometry->disks; d++) {
+        dpx_header header;
+        dpx_header_decode(disk_block(w, d, block), &header);
+        bool there = header.state == DPX_LEASE_IN_USE;
+        shown += damage_at(w, d, block) || w->truth->rolled[d] || half_written(w, d, block) ||
+                 (lease ? there && dpx_uuid_equal(&header.lease, lease) : !there);
+    }
+    return shown >= w->majority;
+}
+
+static void header_landed(world *w, const flight *f, uint32_t area)
+{
+    dpx_header header;
+    dpx_header_decode(f->data, &header);
+    bool there = header.state == DPX_LEASE_IN_USE;
+    if (shown_header(w, area, there ? &header.lease : NULL)) {
+        uint16_t uuid = there ? uuid_index(w, &header.lease, UINT8_MAX) : NONE16;
+        if (uuid != NONE16)
+            w->truth->leases[uuid].shown = true;
+        *(there ? &w->truth->filled_at[area] : &w->truth->vacated_at[area]) = w->now;
+    }
+    check_headers(w);
+}
+
 void check_landed(world *w, flight *f)
 {
     truth *t = w->truth;
     dpx_place place = dpx_place_of(w->geometry, f->block);
     if (place.kind == DPX_KIND_HEADER) {
-        check_headers(w);
+        header_landed(w, f, place.area);
     } else if (place.kind == DPX_KIND_OWN) {
         own_landed(w, f, &place);
     } else if (place.kind == DPX_KIND_SLOT) {

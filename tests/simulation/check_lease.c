@@ -40,7 +40,8 @@ static bool check_conflict(world *w, const host *h, const hold *other, uint32_t 
     if (replayed(w, area, !l->paused) || replayed(w, other->area, !l->paused)) { /* a stopped clock prolongs "lately" */
         if (t->overlap_count < MAX_OVERLAPS)
             t->overlaps[t->overlap_count++] =
-                (overlap){.first = other->grant, .second = NONE16, .until = w->now + 2 * w->geometry->outage_tolerance};
+                (overlap){.first = other->grant, .second = NONE16, .until = w->now + 2 * w->geometry->outage_tolerance,
+                          .area = area, .replayed_at = t->replayed_at[area]};
         outcome_note(w, OUT_EXCUSED_REPLAY);
         return false;
     }
@@ -49,6 +50,7 @@ static bool check_conflict(world *w, const host *h, const hold *other, uint32_t 
     } else if (life_excused(w, other->life) || life_excused(w, h->life)) {
         outcome_note(w, OUT_EXCUSED_PAUSE);
         t->grants[other->grant].excused = true;
+        t->lives[other->life].overtaken |= life_excused(w, other->life);
         return true; /* counted; its holder learns of it at its first heartbeat */
     } else {
         violate(w, acts ? VIOLATION_EXCLUSION : VIOLATION_TAKEOVER,
@@ -106,6 +108,10 @@ void check_taken(world *w, host *h, const task *task, uint32_t item)
     bool stale = life_excused(w, h->life);
     if (!stale && !replayed(w, area, false))
         check_token(w, h, lease, wish);
+    /* Once is enough: a late copy of an older header may lie on some disk since, and is outranked. */
+    lease->shown = lease->shown || shown_header(w, area, &lease->uuid);
+    if (!stale && !t->replayed_at[area] && !lease->shown)
+        violate(w, VIOLATION_NOT_SHOWN, "h%u took vm-%u, which no majority shows to exist", h->index, name);
     if (!shown_flag(w, h, area, wish->lease->hold))
         violate(w, VIOLATION_NOT_SHOWN, "h%u took vm-%u, and no majority shows it", h->index, name);
     if (wish->token > lease->max_any)
@@ -263,7 +269,10 @@ void check_overlaps(world *w)
             continue;
         const grant *first = &t->grants[o->first], *second = &t->grants[o->second];
         bool paused = t->lives[first->life].paused || t->lives[second->life].paused;
-        if (ends(w, first) > o->until && ends(w, second) > o->until && !paused)
+        /* A taking leaves its token behind: the first one is told, though the second one is gone by then. */
+        bool told = ends(w, second) <= o->until &&
+                    (!second->exclusive || t->replayed_at[o->area] != o->replayed_at);
+        if (ends(w, first) > o->until && !told && !paused)
             violate(w, VIOLATION_EXCLUSION, "h%u and h%u hold a lease for more than 2 S after a replay",
                     t->lives[first->life].host, t->lives[second->life].host);
     }
@@ -291,13 +300,14 @@ void check_changed(world *w, host *h, dpx_verdict verdict)
         outcome_note(w, OUT_CHANGE_OTHER);
     if (verdict == DPX_FULL && create)
         fault_note(w, FAULT_SPACE_FULL);
-    bool there = t->area_of[name] >= 0;
     bool gone = t->area_of[name] == -1;
+    uint32_t area = t->changed_area[h->index];
     if (verdict == DPX_EXISTS && steady && gone)
         violate(w, VIOLATION_EXISTENCE, "h%u is told that vm-%u exists", h->index, name);
     else if (verdict == DPX_NOT_FOUND)
         check_not_there(w, h, name, h->change_began);
-    else if (verdict == DPX_DONE && steady && (create ? gone : there))
+    else if (verdict == DPX_DONE && !t->replayed_at[area] &&
+             (create ? t->filled_at : t->vacated_at)[area] < h->change_began)
         violate(w, VIOLATION_NOT_SHOWN, "h%u %s vm-%u, and no majority shows it", h->index,
                 create ? "created" : "deleted", name);
 }

@@ -88,5 +88,7 @@ void check_reset(world *w)
     memset(t->rolled, 0, sizeof t->rolled);
     memset(t->area_of, -1, sizeof t->area_of);
     memset(t->changed_at, 0, sizeof t->changed_at);
+    memset(t->filled_at, 0, sizeof t->filled_at);
+    memset(t->vacated_at, 0, sizeof t->vacated_at);
     t->beyond = false;
 }

@@ -16,6 +16,7 @@ typedef struct life {
     uint8_t claimed;      /* slots (bits) that it wrote to */
     bool claimed_paused;  /* its clock stood still while it was claiming */
     bool paused;          /* … or at some time since it joined */
+    bool overtaken;       /* others took what it held while its clock stood still */
     dpx_incarnation who;
     uint64_t started;     /* real */
     uint64_t lifetime_end;/* local */
@@ -39,6 +40,7 @@ typedef struct hold {
 typedef struct lease_truth {
     dpx_uuid uuid;
     uint8_t name;
+    bool shown;                      /* a majority of disks has shown its header */
     uint64_t max_exclusive, max_any; /* tokens granted */
     uint64_t crashed;                /* highest last_exclusive written by a life that ended */
 } lease_truth;
@@ -72,6 +74,8 @@ typedef struct grant {
 typedef struct overlap { /* excused for a while after a replay */
     uint16_t first, second; /* grants */
     uint64_t until;
+    uint32_t area;
+    uint64_t replayed_at; /* the last replay there before it */
 } overlap;
 
 enum { MAX_HOLDS = 128, MAX_OVERLAPS = 16 };
@@ -95,6 +99,9 @@ typedef struct truth {
     uint16_t claim_life[MAX_SLOTS];
     uint64_t claim_generation[MAX_SLOTS];
     uint64_t contested[MAX_SLOTS];        /* highest generation that several lives claimed */
+    uint8_t changed_area[MAX_HOSTS];      /* whose header this host wrote last */
+    uint64_t filled_at[MAX_AREAS];        /* when a majority began to show a lease there */
+    uint64_t vacated_at[MAX_AREAS];       /* … or that there is none */
     int8_t area_of[MAX_NAMES];            /* -1: not there, -2: between states */
     uint64_t changed_at[MAX_NAMES];
     uint64_t blind_until[MAX_HOSTS];      /* was shown old content until then */
@@ -134,6 +141,7 @@ void check_write(world *w, flight *f, enum unit unit);
 void check_landed(world *w, flight *f);
 bool shown_flag(const world *w, const host *h, uint32_t area, uint64_t hold);
 bool shown_slot(const world *w, const dpx_incarnation *who, enum dpx_slot_state state);
+bool shown_header(const world *w, uint32_t area, const dpx_uuid *lease); /* NULL: that there is none */
 void check_headers(world *w);
 void check_replayed(world *w, uint64_t block);
 uint16_t uuid_index(world *w, const dpx_uuid *uuid, uint8_t name);

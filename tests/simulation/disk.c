@@ -137,7 +137,8 @@ static void hit_critical(world *w, flight *f, enum unit unit)
     bool slot = place.kind == DPX_KIND_SLOT;
     if (slot)
         dpx_slot_decode(f->data, &record);
-    if (place.kind != DPX_KIND_HEADER && !(slot && (unit != UNIT_HEART || record.state == DPX_SLOT_FREE)))
+    if (place.kind != DPX_KIND_HEADER && place.kind != DPX_KIND_NOTICE &&
+        !(slot && (unit != UNIT_HEART || record.state == DPX_SLOT_FREE)))
         return;
     static const uint8_t blows[] = {HOST_KILL, HOST_POWER, HOST_BRIEF, HOST_BRIEF};
     uint32_t fate = rng_below(&w->chance, 4);

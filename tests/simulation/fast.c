@@ -13,34 +13,28 @@
 
 uint32_t __wrap_dpx_block_crc(const void *data, size_t length);
 
-typedef uint64_t lanes __attribute__((vector_size(16)));
+typedef uint64_t lanes __attribute__((vector_size(64)));
 
 #define FIELD offsetof(dpx_disk_common, crc32c)
 
-/* Every 32-bit word is multiplied by an odd factor of its position: any one that changes
- * changes the sum. */
+/* 64 bytes at a time in eight lanes, each weighted by its round; then every lane by an odd
+ * factor of its own: any one bit that flips changes the sum.  The field itself counts as zero. */
 uint32_t __wrap_dpx_block_crc(const void *data, size_t length)
 {
+    static const lanes odd = {0xbf58476d1ce4e5b9, 0x94d049bb133111eb, 0xbf58476d1ce4e5bd, 0x94d049bb133111ef,
+                              0xbf58476d1ce4e5c1, 0x94d049bb133111f3, 0xbf58476d1ce4e5c5, 0x94d049bb133111f7};
     const uint8_t *at = data;
-    lanes sum[4] = {{1, 2}, {3, 4}, {5, 6}, {7, 8}};
+    lanes sum, part;
     uint32_t field;
+    memcpy(&sum, at, sizeof sum);
     memcpy(&field, at + FIELD, sizeof field);
-    for (size_t i = 0; i < length; i += sizeof sum) {
-        lanes part[4];
-        memcpy(part, at + i, sizeof part);
-        for (int n = 0; n < 4; n++)
-            sum[n] = sum[n] + (sum[n] << 7) + part[n];
+    sum[FIELD / 8] -= (uint64_t)field << (FIELD % 8 * 8);
+    for (size_t i = sizeof sum; i < length; i += sizeof sum) {
+        memcpy(&part, at + i, sizeof part);
+        sum = sum + (sum << 7) + part;
     }
-    uint64_t all = 0;
-    for (int n = 0; n < 4; n++)
-        all = (all * 31 + sum[n][0]) * 31 + sum[n][1];
-    /* The field itself counts as zero: subtract what it contributed. */
-    uint64_t weight = (uint64_t)field << (FIELD % 8 * 8);
-    for (size_t i = 64; i < length; i += 64)
-        weight += weight << 7;
-    for (int n = 7; n > (int)(FIELD / 8); n--)
-        weight *= 31;
-    all -= weight;
+    sum *= odd;
+    uint64_t all = sum[0] + sum[1] + sum[2] + sum[3] + sum[4] + sum[5] + sum[6] + sum[7];
     all ^= all >> 32;
     return (uint32_t)(all ^ all >> 16);
 }

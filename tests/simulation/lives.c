@@ -134,8 +134,7 @@ static void check_slot(world *w, host *h, const dpx_slot_record *record)
     truth *t = w->truth;
     uint32_t slot = record->who.slot;
     uint16_t owner = t->slot_owner[slot];
-    bool blurred = life_of(w, h->life)->claimed_paused ||
-                   (owner && (life_excused(w, owner - 1) || t->lives[owner - 1].claimed_paused));
+    bool blurred = owner && life_excused(w, owner - 1);
     if (owner && owner - 1 != h->life && owner_may_act(w, owner - 1)) {
         if (blurred || w->plan.clock_beyond)
             excuse(w, blurred ? OUT_EXCUSED_PAUSE : OUT_EXCUSED_CLOCK);
@@ -226,6 +225,9 @@ void check_lifetime(world *w, host *h)
                 backing);
     if (now >= l->lifetime_end && !life_excused(w, h->life))
         violate(w, VIOLATION_LIFETIME, "h%u lengthened a lifetime that was over", h->index);
+    if (l->overtaken && proof >= l->thawed_local)
+        violate(w, VIOLATION_EXCLUSION, "h%u goes on after its clock stood still, and others took what it held",
+                h->index);
     l->lifetime_end = h->world.lifetime_end;
     l->beat_real = began;
 }

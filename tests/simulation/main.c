@@ -144,11 +144,9 @@ static void add(tally *sum, const tally *part)
         sum->outcomes[i] += part->outcomes[i];
     for (uint32_t i = 0; i < VIOLATION_COUNT; i++)
         sum->violations[i] += part->violations[i];
-    if (part->longest_ios > sum->longest_ios)
-        sum->longest_ios = part->longest_ios;
-    if (part->slowest_quiet > sum->slowest_quiet) {
-        sum->slowest_quiet = part->slowest_quiet;
-        sum->slowest_seed = part->slowest_seed;
+    for (uint32_t i = 0; i < RANKS; i++) {
+        ranking_note(&sum->longest, part->longest.rank[i].value, part->longest.rank[i].seed);
+        ranking_note(&sum->slowest, part->slowest.rank[i].value, part->slowest.rank[i].seed);
     }
 }
 
@@ -159,18 +157,26 @@ static void print_table(const char *title, const char *const names[], const uint
         printf("  %-40s %14llu\n", names[i], (unsigned long long)counts[i]);
 }
 
-static void print_report(const options *o, const tally *sum, double seconds)
+static void print_ranking(const char *what, const ranking *r, double unit, const char *of)
+{
+    printf("%s", what);
+    for (uint32_t i = 0; i < RANKS && r->rank[i].value > 0; i++)
+        printf("%s %.*f%s (seed %llu)", i ? "," : ":", unit < 1, (double)r->rank[i].value * unit, of,
+               (unsigned long long)r->rank[i].seed);
+    printf("\n");
+}
+
+static void print_report(const options *o, const tally *sum, uint64_t through, double seconds)
 {
     double rate = (double)sum->histories / seconds;
-    printf("seeds %llu and up, %u job%s, %.1f s\n", (unsigned long long)o->seed, o->jobs, o->jobs > 1 ? "s" : "",
-           seconds);
+    printf("seeds %llu to %llu, %u job%s, %.1f s\n", (unsigned long long)o->seed, (unsigned long long)through,
+           o->jobs, o->jobs > 1 ? "s" : "", seconds);
     printf("histories %llu (%.0f/s), I/Os %llu (%.0f per history, %.0f/s), events %llu, digest %016llx\n",
            (unsigned long long)sum->histories, rate, (unsigned long long)sum->ios,
            (double)sum->ios / (double)(sum->histories ? sum->histories : 1), (double)sum->ios / seconds,
            (unsigned long long)sum->events, (unsigned long long)sum->digest);
-    printf("longest history %llu I/Os; slowest service after faults %.1f %% of its bound (seed %llu)\n",
-           (unsigned long long)sum->longest_ios, (double)sum->slowest_quiet / 10,
-           (unsigned long long)sum->slowest_seed);
+    print_ranking("longest histories, I/Os", &sum->longest, 1, "");
+    print_ranking("slowest to serve everybody once faults stopped, of the bound", &sum->slowest, 0.1, " %");
     if (!o->report)
         return;
     print_table("faults", fault_names, sum->faults, FAULT_COUNT);
@@ -285,8 +291,11 @@ int main(int count, char **arguments)
     tally sum = {0};
     double began = now();
     run_all(&o, workers, began + o.seconds);
-    for (uint32_t i = 0; i < o.jobs; i++)
+    uint64_t highest = o.seed;
+    for (uint32_t i = 0; i < o.jobs; i++) {
         add(&sum, &workers[i].tally);
-    print_report(&o, &sum, now() - began);
+        highest = workers[i].seed > highest ? workers[i].seed : highest;
+    }
+    print_report(&o, &sum, highest, now() - began);
     return conclude(&o, workers, &sum);
 }

@@ -46,7 +46,7 @@ static void introduce(world *w, host *h)
 {
     const box *b = &w->boxes[h->box];
     const dpx_geometry *g = w->geometry;
-    h->me = (dpx_slot_record){.flags = w->plan.drains_on_exit ? DPX_SLOT_DRAINS_ON_EXIT : 0,
+    h->me = (dpx_slot_record){.flags = w->plan.drains_on_exit >> h->index & 1 ? DPX_SLOT_DRAINS_ON_EXIT : 0,
                               .host = b->host,
                               .boot = b->boot,
                               .pid = 100u + h->life,

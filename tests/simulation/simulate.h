@@ -108,6 +108,12 @@ enum violation {
     VIOLATION_COUNT
 };
 
+enum { RANKS = 5 };
+
+typedef struct ranking { /* highest first */
+    struct { uint64_t value, seed; } rank[RANKS];
+} ranking;
+
 typedef struct tally {
     uint64_t histories;
     uint64_t events;
@@ -117,10 +123,12 @@ typedef struct tally {
     uint64_t outcomes[OUT_COUNT];
     uint64_t violations[VIOLATION_COUNT];
     uint64_t digest;       /* of all events: the same seeds give the same one */
-    uint64_t longest_ios;  /* of one history */
-    uint64_t slowest_quiet; /* time to serve everybody once faults stopped, in 1/1000 of its bound */
-    uint64_t slowest_seed;
+    ranking longest; /* histories by their I/Os */
+    ranking slowest; /* … by the time to serve everybody once faults stopped, in 1/1000 of its bound */
 } tally;
+
+/* Keeps the highest ones. */
+void ranking_note(ranking *r, uint64_t value, uint64_t seed);
 
 /* ---- the plan of one history, drawn from the seed (swarm.c) ---- */
 
@@ -132,7 +140,7 @@ typedef struct plan {
     uint64_t tempo;           /* mean time between a host's operations */
     uint64_t latency;         /* usual I/O */
     uint8_t disk_faulty;      /* bit mask: disks that may hang, go missing, come back old */
-    bool drains_on_exit;      /* AIO everywhere; otherwise a killed process leaves its writes behind */
+    uint8_t drains_on_exit;   /* bit mask, hosts: AIO; the others, when killed, leave their writes behind */
     bool replays;
     bool clock_beyond;
     bool long_pauses;

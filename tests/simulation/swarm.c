@@ -30,7 +30,7 @@ static void draw_hosts(world *w)
     uint32_t dice = rng_below(&w->chance, 20);
     p->hosts = dice < 9 ? 2 : dice < 15 ? 3 : dice < 18 ? 4 : 5 + rng_below(&w->chance, 4);
     p->machines = half(w) ? p->hosts : 1 + rng_below(&w->chance, p->hosts);
-    for (uint32_t i = 0; i < p->hosts; i++)
+    for (uint32_t i = 0; i < MAX_HOSTS; i++)
         p->machine_of[i] = (uint8_t)(i < p->machines ? i : rng_below(&w->chance, p->machines));
     for (uint32_t m = 0; m < p->machines; m++) {
         static const uint32_t edges[] = {950000, 1050000, 1000000};
@@ -70,7 +70,8 @@ static void draw_faults(world *w)
         for (uint32_t i = 0; i < faulty; i++)
             p->disk_faulty |= (uint8_t)(1u << rng_below(&w->chance, disks));
     }
-    p->drains_on_exit = rng_below(&w->chance, 4) != 0;
+    uint32_t engines = rng_below(&w->chance, 4);
+    p->drains_on_exit = engines == 0 ? 0 : engines == 1 ? (uint8_t)rng_next(&w->chance) : UINT8_MAX;
     p->replays = rng_below(&w->chance, 10) == 0;
     p->replay_count = p->replays ? 2 + rng_below(&w->chance, 12) : 0;
     if (p->replays && disks > 1 && !p->disk_faulty)
@@ -120,6 +121,80 @@ static void draw_work(world *w)
         p->tempo = w->geometry->outage_tolerance / 100;
 }
 
+/* ---- themes: what only meets in crowds of its own kind ---- */
+
+/* Few leases, much in the way, disks that answer one by one or not at all: rounds that see different majorities. */
+static void theme_flaky_disks(world *w)
+{
+    plan *p = &w->plan;
+    p->names = p->created = 1 + rng_below(&w->chance, 2);
+    p->fail = odds_of(0.02 + 0.02 * rng_below(&w->chance, 10));
+    p->delay = odds_of(0.1 + 0.1 * rng_below(&w->chance, 5));
+    p->queue_loss = half(w) ? 0 : odds_of(0.05);
+    p->damages = p->replay_count = p->outages = 0;
+    p->replays = false;
+    p->shared = half(w) ? 0 : odds_of(0.3);
+    p->tempo = p->latency * (2 + rng_below(&w->chance, 10));
+}
+
+/* Processes that come and go, and claims that land late, over the record of whoever won. */
+static void theme_claims(world *w)
+{
+    plan *p = &w->plan;
+    p->critical = odds_of(0.2 + 0.1 * rng_below(&w->chance, 6));
+    p->kills = 2 + rng_below(&w->chance, 8);
+    p->stops = 1 + rng_below(&w->chance, 4);
+    p->over_limit = half(w) ? 0 : odds_of(0.01 + 0.01 * rng_below(&w->chance, 8));
+    p->weight_leave = (uint8_t)(2 + rng_below(&w->chance, 20));
+    p->drains_on_exit = (uint8_t)rng_next(&w->chance);
+    p->replays = false;
+    p->damages = p->replay_count = 0;
+}
+
+/* Machines that stand still until others have judged them, with somebody waiting for what they hold. */
+static void theme_pauses(world *w)
+{
+    plan *p = &w->plan;
+    p->pauses = 2 + rng_below(&w->chance, 5);
+    p->long_pauses = true;
+    p->critical = half(w) ? 0 : odds_of(0.2 + 0.2 * rng_below(&w->chance, 4));
+    p->wait = odds_of(0.5);
+    p->weight_leave = (uint8_t)(half(w) ? 0 : 5 + rng_below(&w->chance, 20));
+    p->names = p->created = 1 + rng_below(&w->chance, 2);
+    p->damages = p->replay_count = 0;
+    p->replays = false;
+}
+
+/* Leases created and deleted, by hosts that die over it. */
+static void theme_headers(world *w)
+{
+    plan *p = &w->plan;
+    p->weight_create = p->weight_delete = (uint8_t)(20 + rng_below(&w->chance, 60));
+    p->critical = odds_of(0.2 + 0.1 * rng_below(&w->chance, 6));
+    p->fail = odds_of(0.02 + 0.02 * rng_below(&w->chance, 10));
+    p->kills = 2 + rng_below(&w->chance, 6);
+}
+
+static void draw_theme(world *w)
+{
+    switch (rng_below(&w->chance, 16)) {
+    case 0:
+        theme_flaky_disks(w);
+        break;
+    case 1:
+        theme_claims(w);
+        break;
+    case 2:
+        theme_pauses(w);
+        break;
+    case 3:
+        theme_headers(w);
+        break;
+    default:
+        break;
+    }
+}
+
 void plan_draw(world *w)
 {
     memset(&w->plan, 0, sizeof w->plan);
@@ -127,6 +202,7 @@ void plan_draw(world *w)
     draw_io(w);
     draw_faults(w);
     draw_work(w);
+    draw_theme(w);
     uint64_t lives = w->dead_time + w->geometry->outage_tolerance;
     w->plan.duration = lives / 3 + rng_time(&w->chance, rng_below(&w->chance, 4) ? lives : 3 * lives);
 }

@@ -23,7 +23,7 @@ def build(*variables: str, program: str) -> Path:
     if not shutil.which("make") or not shutil.which("cc"):
         pytest.skip("needs make and a C compiler")
     done = subprocess.run(
-        ["make", "-C", str(HERE), f"-j{JOBS}", "CFLAGS=-O2 -g -Werror", *variables],
+        ["make", "-C", str(HERE), f"-j{JOBS}", "CFLAGS=-O3 -g -Werror", *variables],
         capture_output=True,
         text=True,
         check=False,

@@ -229,6 +229,18 @@ static void handle(world *w, const event *e)
     }
 }
 
+void ranking_note(ranking *r, uint64_t value, uint64_t seed)
+{
+    uint32_t at = RANKS;
+    while (at > 0 && value > r->rank[at - 1].value)
+        at--;
+    if (at == RANKS)
+        return;
+    memmove(&r->rank[at + 1], &r->rank[at], (RANKS - 1 - at) * sizeof r->rank[0]);
+    r->rank[at].value = value;
+    r->rank[at].seed = seed;
+}
+
 enum violation world_run(world *w, uint64_t seed, tally *count, FILE *trace)
 {
     event e;
@@ -250,15 +262,9 @@ enum violation world_run(world *w, uint64_t seed, tally *count, FILE *trace)
         check_history(w);
     count->histories++;
     count->digest += digest; /* in whatever order histories are run */
-    if (count->ios - ios > count->longest_ios)
-        count->longest_ios = count->ios - ios;
-    if (w->quiet && !w->over) {
-        uint64_t part = (w->now - w->quiet_at) * 1000 / (w->deadline - w->quiet_at);
-        if (part > count->slowest_quiet) {
-            count->slowest_quiet = part;
-            count->slowest_seed = seed;
-        }
-    }
+    ranking_note(&count->longest, count->ios - ios, seed);
+    if (w->quiet && !w->over)
+        ranking_note(&count->slowest, (w->now - w->quiet_at) * 1000 / (w->deadline - w->quiet_at), seed);
     if (w->violation != VIOLATION_NONE)
         count->violations[w->violation]++;
     return w->violation;
