@@ -47,7 +47,9 @@ static dpx_verdict watch_one(dpx_round *round, uint32_t i, uint64_t now)
     lease->header = view.header;
     if (item->heals)
         return DPX_RUNNING;
-    lease->others_exclusive = view.last_exclusive; /* the flag stood: nobody can have taken it */
+    /* The flag stood: nobody can have taken it.  But an attempt that is under way will, if the flag vanishes now. */
+    if (view.higher.hold == 0 && view.lower.hold == 0)
+        lease->others_exclusive = view.last_exclusive;
     return DPX_DONE;
 }
 

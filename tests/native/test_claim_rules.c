@@ -1,0 +1,100 @@
+/* The times of a claim, and whose death a word is about: one scene per rule of docs/protocol.md, for what
+ * other rules catch, too, so that histories of the simulator hardly ever depend on it. */
+#include "scene.h"
+
+enum { SLOT = 5 };
+
+typedef struct claimer {
+    memory_disks disks;
+    memory_host host;
+    dpx_claim *claim;
+    uint32_t tables;      /* whole tables read: attempts */
+    uint64_t written_at;  /* completion of the claiming write */
+    uint64_t checked_at;  /* issue of the read that follows it */
+    uint64_t table_takes; /* the first one */
+} claimer;
+
+static void carry_out(claimer *c, dpx_request *request)
+{
+    const dpx_geometry *g = &c->disks.geometry;
+    disks_carry_out(&c->disks, request, c->host.world.lifetime_end);
+    if (request->read_count > 0 && request->reads[0].count == g->max_hosts) {
+        c->disks.now += c->tables++ == 0 ? c->table_takes : 0;
+        request->read_completed_at = c->disks.now;
+    } else if (request->write_count > 0 && c->written_at == 0) {
+        c->written_at = request->write_completed_at;
+    } else if (request->read_count > 0 && c->written_at != 0 && c->checked_at == 0) {
+        c->checked_at = request->read_issued_at;
+    }
+}
+
+static dpx_verdict claim_slot(claimer *c, uint64_t table_takes)
+{
+    dpx_uuid nonce = {{1}};
+    *c = (claimer){.table_takes = table_takes};
+    disks_format(&c->disks, 1, HOSTS, LEASES);
+    host_prepare(&c->host, &c->disks, 1);
+    dpx_slot_record me = host_record(&c->host, 1);
+    c->claim = dpx_claim_place(host_memory(&c->host, 1, dpx_claim_memory(&c->disks.geometry)), &c->host.world);
+    dpx_claim_begin(c->claim, &me, &nonce, SLOT, false, c->disks.now, c->disks.now);
+    while (dpx_claim_verdict(c->claim) == DPX_RUNNING) {
+        dpx_request *request = dpx_claim_step(c->claim, c->disks.now);
+        uint64_t wake = dpx_claim_wake(c->claim);
+        if (request) {
+            carry_out(c, request);
+            dpx_claim_complete(c->claim, request, c->disks.now);
+        } else if (wake != DPX_NEVER && wake > c->disks.now) {
+            c->disks.now = wake;
+        }
+    }
+    return dpx_claim_verdict(c->claim);
+}
+
+static void forget_claimer(claimer *c)
+{
+    host_forget(&c->host);
+    disks_free(&c->disks);
+}
+
+/* ‡S3: T_claim counts from before the read of the records, not from after it. */
+static void test_a_slow_table_makes_a_slow_claim(void)
+{
+    claimer c;
+    CHECK(claim_slot(&c, 2 * DPX_SECOND) == DPX_DONE);
+    CHECK(c.tables > 1); /* nothing was written on the word of the first one */
+    CHECK_EQ(c.host.world.self.generation, 1);
+    forget_claimer(&c);
+}
+
+/* ‡S5: others' writes have had the time to land before a claim is read back. */
+static void test_a_claim_settles(void)
+{
+    claimer c;
+    CHECK(claim_slot(&c, 0) == DPX_DONE);
+    CHECK(c.written_at > 0);
+    CHECK(c.checked_at >= c.written_at + c.disks.geometry.claim_time * 3 / 2);
+    forget_claimer(&c);
+}
+
+/* ‡D1: who was declared dead is dead, and all before him; whoever claims the slot next is not. */
+static void test_the_next_owner_lives(void)
+{
+    scene s;
+    open_scene(&s, 1);
+    dpx_incarnation who = {.slot = SLOT, .generation = 3};
+    dpx_peers_bury(s.b.world.peers, SLOT, 3);
+    CHECK(dpx_peers_dead(s.b.world.peers, &who));
+    who.generation = 2;
+    CHECK(dpx_peers_dead(s.b.world.peers, &who));
+    who.generation = 4;
+    CHECK(!dpx_peers_dead(s.b.world.peers, &who));
+    close_scene(&s);
+}
+
+int main(void)
+{
+    RUN(test_a_slow_table_makes_a_slow_claim);
+    RUN(test_a_claim_settles);
+    RUN(test_the_next_owner_lives);
+    return check_finish("test_claim_rules");
+}
