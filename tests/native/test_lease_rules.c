@@ -166,6 +166,49 @@ static void test_a_newer_incarnation_in_the_own_block_is_the_end(void)
     close_scene(&s);
 }
 
+/* ‡L11: what was not handed out when another name of this host wrote in the area would come after that. */
+static void test_a_disk_not_asked_yet_is_left_out(void)
+{
+    scene s;
+    dpx_lease lease;
+    open_scene(&s, 3);
+    name_lease(&lease, "vm1");
+    CHECK(host_change(&s.a, DPX_CHANGE_CREATE, &lease, 9) == DPX_DONE);
+    size_t bytes = (dpx_round_memory(&s.disks.geometry, 1) + 4095) & ~(size_t)4095;
+    void *memory = aligned_alloc(4096, bytes);
+    memset(memory, 0, bytes);
+    dpx_round *round = dpx_round_place(memory, &s.a.world, 1);
+    dpx_wish wish = {.lease = &lease, .mode = DPX_MODE_EXCLUSIVE};
+    dpx_round_begin(round, DPX_ROUND_TAKE, &wish, 1, s.disks.now, s.disks.now);
+    dpx_request *first = dpx_round_step(round, s.disks.now);
+    CHECK(first && first->write_count == 1);
+    s.a.world.sequences[lease.header.area]++;
+    CHECK(dpx_round_step(round, s.disks.now) == NULL);
+    free(memory);
+    close_scene(&s);
+}
+
+/* ‡L1: an incarnation does not go on where its slot's own block is another one's of its generation. */
+static void test_another_nonce_in_the_own_block_is_the_end(void)
+{
+    scene s;
+    dpx_lease lease, again;
+    dpx_own own;
+    dpx_wish wish;
+    open_scene(&s, 1);
+    name_lease(&lease, "vm1");
+    name_lease(&again, "vm1");
+    CHECK(host_change(&s.a, DPX_CHANGE_CREATE, &lease, 9) == DPX_DONE);
+    const dpx_geometry *g = &s.disks.geometry;
+    uint8_t *block = disk_block(&s.disks, 0, dpx_own_block(g, lease.header.area, s.a.world.self.slot));
+    dpx_own_decode(block, &own);
+    own.who.nonce = (dpx_uuid){{99}};
+    own.sequence += 100;
+    dpx_own_encode(block, g, 0, &own);
+    CHECK(take(&s.a, &again, DPX_MODE_EXCLUSIVE, &wish) == DPX_FINISHED);
+    close_scene(&s);
+}
+
 int main(void)
 {
     RUN(test_a_change_is_open_though_its_header_landed);
@@ -173,5 +216,7 @@ int main(void)
     RUN(test_a_disk_without_the_flag_does_not_judge);
     RUN(test_a_taking_in_between_is_a_loss);
     RUN(test_a_newer_incarnation_in_the_own_block_is_the_end);
+    RUN(test_a_disk_not_asked_yet_is_left_out);
+    RUN(test_another_nonce_in_the_own_block_is_the_end);
     return check_finish("test_lease_rules");
 }

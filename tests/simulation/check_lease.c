@@ -96,6 +96,8 @@ void check_taken(world *w, host *h, const task *task, uint32_t item)
         return;
     lease_truth *lease = &t->leases[uuid];
     lease->name = name;
+    if (!t->lives[h->life].beaten)
+        violate(w, VIOLATION_LIFETIME, "h%u took vm-%u before its first heartbeat", h->index, name);
     if (h->world.finished || local_now(w, h) >= h->world.lifetime_end)
         violate(w, VIOLATION_LIFETIME, "h%u is told that it took vm-%u after the end of its life", h->index, name);
     for (uint32_t i = 0; i < t->hold_count; i++) {
