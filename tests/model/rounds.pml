@@ -377,6 +377,12 @@ judge:
                 assert(since || crashed || cut || saved == 0);
                 goto void
             :: else ->
+#ifdef COURTESY
+                if
+                :: !resuming -> goto void /* somebody who waits comes first: a mark, or none, at will */
+                :: skip
+                fi;
+#endif
                 assert(!(resuming && saved) || !since); /* no stale state is believed */
                 resuming = resuming && saved;
                 take();

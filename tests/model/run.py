@@ -43,8 +43,10 @@ class Row:
 
 ROWS = [
     Row("rounds", "TRIES=1"),
+    Row("rounds", "TRIES=1 COURTESY"),
     Row("rounds", "TRIES=2", fast=False),
     Row("rounds", "TRIES=2 NO_SHARED NO_RESUME"),
+    Row("rounds", "TRIES=2 NO_SHARED NO_RESUME COURTESY", fast=False),
     Row("rounds", "TRIES=2 LOCALS NO_RESUME", fast=False),
     Row("rounds", "TRIES=1 HEIRS=1 NO_SHARED NO_RESUME"),
     Row("rounds", "TRIES=1 HEIRS=1 NO_SHARED LEAVE", fast=False),
