@@ -28,23 +28,8 @@
 #define ROUNDS 12 /* no ballot above this round: an attempt that would need it is voided */
 #endif
 #define ALL (SLOTS + HEIRS)
-#define slot_of(k) ((k) % SLOTS)
+#define NUMBER byte
 
-#define NONE 0
-#define SHARED 1
-#define EXCLUSIVE 2
-
-typedef block_t {
-    byte who;    /* 1 + incarnation */
-    byte ballot;
-    byte hold;
-    byte mode;
-    byte last;   /* last_exclusive */
-}
-
-block_t disk[SLOTS];
-block_t air[ALL];      /* the write in flight: one at most (rule L9) */
-bool flying[ALL];
 bool born[ALL];
 bool over[ALL];        /* its lifetime has run out */
 bool dead[ALL];        /* others may know it */
@@ -59,124 +44,7 @@ byte saved;            /* token of a state that somebody kept for a resume, 0: n
 bool since;            /* the lease was taken exclusively after that */
 bool crashed;          /* an exclusive attempt was cut short: "perhaps taken" */
 
-/* ---- one incarnation ---- */
-
-#define may_act(k) (born[k] && !over[k] && !gone[k])
-#ifdef NO_L4 /* the clock is not read again before "taken" */
-#define may_take(k) true
-#else
-#define may_take(k) (!over[k])
-#endif
-
-inline issue(new_hold, new_mode, new_last)
-{
-    air[k].who = k + 1;
-    air[k].ballot = ballot;
-    air[k].hold = new_hold;
-    air[k].mode = new_mode;
-    air[k].last = new_last;
-    flying[k] = true;
-}
-
-inline forget_air()
-{
-    air[k].who = 0; air[k].ballot = 0; air[k].hold = 0; air[k].mode = 0; air[k].last = 0;
-    flying[k] = false;
-}
-
-inline land()
-{
-    disk[slot_of(k)].who = air[k].who;
-    disk[slot_of(k)].ballot = air[k].ballot;
-    disk[slot_of(k)].hold = air[k].hold;
-    disk[slot_of(k)].mode = air[k].mode;
-    disk[slot_of(k)].last = air[k].last;
-    forget_air();
-}
-
-/* round_judge.c:carry_on, and what a Look learns of ballots. */
-inline look()
-{
-#ifndef NO_L1
-    if
-    :: !known ->
-        ballot = disk[slot_of(k)].ballot;
-        last = disk[slot_of(k)].last;
-    :: else
-    fi;
-#endif
-    known = true;
-    s = 0;
-    do
-    :: s < SLOTS ->
-        if
-        :: s != slot_of(k) && disk[s].ballot > top -> top = disk[s].ballot
-        :: else
-        fi;
-        s++
-    :: else -> break
-    od;
-    s = 0
-}
-
-/* round_judge.c:dpx_judge_ballot and dpx_content_raise.  Rounds of SLOTS ballots each. */
-inline raise()
-{
-    top = (top > ballot -> top : ballot);
-    ballot = (top / SLOTS + 1) * SLOTS + slot_of(k);
-    top = ballot;
-    issue(ballot, want, last);
-    if
-    :: want == EXCLUSIVE -> air[k].last = ballot; trying[k] = true
-    :: else
-    fi
-}
-
-/* The read of the area sees one block after the other. */
-inline see(s)
-{
-    if
-    :: disk[s].ballot > top -> top = disk[s].ballot
-    :: else
-    fi;
-    if
-    :: disk[s].last > top_last -> top_last = disk[s].last
-    :: else
-    fi;
-    seen_hold[s] = 0; seen_who[s] = 0;
-    if
-#ifdef BLIND_TO_SHARED
-    :: disk[s].hold && disk[s].mode == EXCLUSIVE ->
-#else
-    :: disk[s].hold && (disk[s].mode == EXCLUSIVE || want == EXCLUSIVE) ->
-#endif
-        seen_hold[s] = disk[s].hold;
-        seen_who[s] = disk[s].who
-    :: else
-    fi
-}
-
-/* area.c:scan_flag.  Whoever has not heard of a death yet takes the flag for a living one's. */
-inline weigh()
-{
-    s = 0;
-    do
-    :: s < SLOTS ->
-        if
-        :: s == slot_of(k) || seen_hold[s] == 0
-        :: s != slot_of(k) && seen_hold[s] && dead[seen_who[s] - 1] -> cut = true
-        :: s != slot_of(k) && seen_hold[s] && !gone[seen_who[s] - 1] ->
-            if
-            :: seen_hold[s] > ballot -> higher = true
-            :: else -> lower = true
-            fi
-        fi;
-        seen_hold[s] = 0; seen_who[s] = 0;
-        s++
-    :: else -> break
-    od;
-    s = 0
-}
+#include "round_rules.pml"
 
 inline check_exclusion()
 {
@@ -192,13 +60,7 @@ inline check_exclusion()
 
 inline take()
 {
-    token = ballot;
-    if
-#ifndef NO_L6
-    :: want == SHARED && top_last > token -> token = top_last
-#endif
-    :: else
-    fi;
+    grant();
     check_exclusion();
     if
     :: want == EXCLUSIVE ->
@@ -212,11 +74,7 @@ inline take()
     :: resuming -> saved = 0; since = false
     :: else
     fi;
-    if
-    :: want == EXCLUSIVE -> last = ballot
-    :: else
-    fi;
-    hold = ballot; mode = want; trying[k] = false;
+    trying[k] = false;
     holder[k] = want; count[k] = 1
 }
 
@@ -230,7 +88,7 @@ proctype incarnation(byte k)
 {
     byte ballot, hold, mode, last, top, token; /* dpx_lease: what it knows between rounds */
     bool known;
-    byte tries, s;
+    byte tries, s, verdict;
     byte want, top_last, own_last;             /* of the present round */
     bool resuming, higher, lower;
     bool cut;                                  /* it saw a flag whose owner then died */
@@ -349,64 +207,44 @@ judge:
 #endif
     atomic {
         weigh();
+        decide();
         if
-        :: !may_take(k) -> goto finished
-#ifndef NO_GIVE_WAY
-        :: may_take(k) && higher -> goto void
-#endif
-        :: may_take(k) && lower -> higher = false; lower = false;
+        :: verdict == FINISHED -> verdict = 0; goto finished
+        :: verdict == GIVE_WAY -> verdict = 0; goto void
+        :: verdict == LOWER -> verdict = 0; higher = false; lower = false;
             if
             :: top_last = 0; cut = false; goto judge
             :: goto void
             fi
-#ifndef NO_HIGHER
-        :: may_take(k) && !higher && !lower && want == EXCLUSIVE && top > ballot ->
+        :: verdict == AGAIN -> verdict = 0;
             if
             :: top / SLOTS < ROUNDS -> top_last = 0; cut = false; raise(); goto raised
             :: else -> goto void
             fi
-#endif
-        :: else ->
-            if
-#ifndef NO_L7
-            :: resuming && (top_last > saved || own_last > saved) ->
-#else
-            :: resuming && top_last > saved ->
-#endif
-                /* no true state is refused, unless an attempt seems to have been cut short */
-                assert(since || crashed || cut || saved == 0);
-                goto void
-            :: else ->
+        :: verdict == STALE -> verdict = 0;
+            /* no true state is refused, unless an attempt seems to have been cut short */
+            assert(since || crashed || cut || saved == 0);
+            goto void
+        :: verdict == TAKEN -> verdict = 0;
 #ifdef COURTESY
-                if
-                :: !resuming -> goto void /* somebody who waits comes first: a mark, or none, at will */
-                :: skip
-                fi;
+            if
+            :: !resuming -> goto void /* somebody who waits comes first: a mark, or none, at will */
+            :: skip
+            fi;
 #endif
-                assert(!(resuming && saved) || !since); /* no stale state is believed */
-                resuming = resuming && saved;
-                take();
-                forget_round();
-                goto idle
-            fi
+            assert(!(resuming && saved) || !since); /* no stale state is believed */
+            resuming = resuming && saved;
+            take();
+            forget_round();
+            goto idle
         fi
     }
 
-void: /* round_judge.c:dpx_content_held: as it was before the attempt */
+void:
     if
     :: atomic { may_act(k) ->
         forget_round();
-#ifdef NO_L3
-        issue(hold, mode, last);
-    air[k].last = (trying[k] -> ballot : last);
-#else
-#ifdef NO_L3_HIDES
-        issue(hold, mode, 0);
-        last = 0;
-#else
-        issue(hold, mode, last);
-#endif
-#endif
+        lower_flag();
         goto lowered }
     :: atomic { over[k] -> goto finished }
     fi;

@@ -148,7 +148,8 @@ def missing_tools() -> list[str]:
 def build(row: Row, folder: Path) -> None:
     """Generates and compiles the verifier; raises CalledProcessError with its messages."""
     source = folder / f"{row.model}.pml"
-    shutil.copy(HERE / source.name, source)
+    for file in HERE.glob("*.pml"):
+        shutil.copy(file, folder)
     defines = [f"-D{switch}" for switch in row.switches.split()]
     run = subprocess.run(["spin", "-a", *defines, source.name], cwd=folder, capture_output=True, text=True)
     if run.returncode != 0 or "Error" in run.stdout:
