@@ -42,6 +42,13 @@ static void observe_damage(dpx_peer *peer, uint64_t issued, uint64_t completed)
     }
 }
 
+static void note_move(dpx_peer *peer, uint64_t at)
+{
+    for (uint32_t i = DPX_MAX_DISKS - 1; i > 0; i--)
+        peer->moved_at[i] = peer->moved_at[i - 1];
+    peer->moved_at[0] = at;
+}
+
 /* An older copy than what was seen before (a ghost, an old disk) is no growth: it neither
  * replaces the record nor restarts the silence.  But a claiming record that is gone again was
  * somebody's late write, and the owner has overwritten it: it lives. */
@@ -59,7 +66,7 @@ void dpx_peers_observe(dpx_peers *peers, uint32_t slot, const dpx_slot_record *r
                    record->state == peer->record.state;
     bool grown = !peer->seen || overwritten || another || dpx_record_newer(record, &peer->record);
     if (grown && peer->seen && dpx_incarnation_equal(&record->who, &peer->record.who))
-        peer->moved_at = completed;
+        note_move(peer, completed);
     if (grown || peer->damaged) {
         peer->still_from = completed;
         peer->still_to = issued;
@@ -181,7 +188,9 @@ void dpx_peers_drained(dpx_peers *peers, uint32_t slot, uint64_t generation, dpx
 
 /* The machine of a dead record lives on under another boot: it is this very machine, or a
  * host of that machine whose counter has grown since the dead one fell silent.  (A leftover
- * of an earlier boot, dead itself, proves nothing.) */
+ * of an earlier boot, dead itself, proves nothing.  It can seem to grow when another disk is
+ * read that holds a later copy of its record: once for each disk but the first, never as often
+ * as there are disks.) */
 static bool machine_rebooted(const dpx_peers *peers, uint32_t slot)
 {
     static const dpx_uuid none;
@@ -197,7 +206,7 @@ static bool machine_rebooted(const dpx_peers *peers, uint32_t slot)
         if (other == slot || !peer->seen || peer->record.state != DPX_SLOT_ACTIVE)
             continue;
         if (dpx_uuid_equal(&peer->record.host, host) && !dpx_uuid_equal(&peer->record.boot, boot) &&
-            peer->moved_at > gone->still_from)
+            peer->moved_at[peers->geometry->disks - 1] > gone->still_from)
             return true;
     }
     return false;

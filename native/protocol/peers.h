@@ -19,7 +19,7 @@ typedef struct dpx_peer {
     dpx_slot_record record; /* the newest sound record */
     uint64_t still_from;    /* completion of the first read that showed (generation, counter) as it is */
     uint64_t still_to;      /* issue of the latest read that showed it unmoved */
-    uint64_t moved_at;      /* when its counter was last seen to grow (0: never yet) */
+    uint64_t moved_at[DPX_MAX_DISKS]; /* when its counter was seen to grow, newest first (0: never yet) */
     bool dead_known;        /* incarnations of this slot up to dead_generation are dead … */
     uint64_t dead_generation;
     uint64_t wanted_generation; /* ≠ 0: somebody here needs to know whether this generation is dead … */

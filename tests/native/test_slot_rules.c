@@ -188,6 +188,28 @@ static void test_a_leftover_of_another_boot_proves_nothing(void)
     disks_free(&disks);
 }
 
+/* ‡D4: … and every disk may hold a later copy of the leftover than the one before. */
+static void test_later_copies_of_a_leftover_prove_nothing(void)
+{
+    memory_disks disks;
+    void *memory;
+    disks_format(&disks, 3, HOSTS, LEASES);
+    dpx_peers *peers = new_peers(&memory, &disks.geometry);
+    dpx_slot_record gone = record_of(DPX_SLOT_ACTIVE, 3, 7, 1);
+    dpx_slot_record other = record_of(DPX_SLOT_ACTIVE, 2, 5, 1);
+    other.who.slot = SLOT + 1;
+    memset(other.boot.bytes, 77, sizeof other.boot.bytes);
+    dpx_peers_observe(peers, SLOT, &gone, DPX_SECOND, DPX_SECOND);
+    for (uint64_t i = 0; i < 4; i++) { /* seen on one disk, then on two others: dead all the same; a fourth is new */
+        dpx_peers_observe(peers, SLOT + 1, &other, (2 + i) * DPX_SECOND, (2 + i) * DPX_SECOND);
+        CHECK_EQ(dpx_peers_evidence(peers, SLOT), i < 3 ? DPX_NOT_DRAINED : DPX_DRAINED_REBOOTED);
+        other.sequence++;
+        other.counter++;
+    }
+    free(memory);
+    disks_free(&disks);
+}
+
 /* ---- death notices ---- */
 
 /* A fell silent (or its clock stands still), and B wants to know: from here B's next beat passes sentence. */
@@ -515,6 +537,7 @@ int main(void)
     RUN(test_the_exit_of_a_claimer_drains_nobody);
     RUN(test_a_leftover_of_another_boot_proves_nothing);
     RUN(test_the_next_look_is_no_later_than_needed);
+    RUN(test_later_copies_of_a_leftover_prove_nothing);
     RUN(test_a_notice_counts_when_it_is_durable);
     RUN(test_who_moves_after_the_notice_is_not_buried);
     RUN(test_notices_outlive_their_author);
