@@ -121,13 +121,16 @@ def _superblocks(space: Lockspace) -> Iterator[Finding]:
 
 
 def raw_copies(space: Lockspace, block: int) -> list[bytes | None]:
-    """One block from every disk, unchecked; None where it cannot be read."""
+    """One block from every disk, unchecked; None where it cannot be read.  A damaged one was read twice:
+    a write may have been half done."""
     copies: list[bytes | None] = []
     for disk in range(space.geometry.disks):
         view = aligned_view(space.geometry.block_size)
         try:
             with translated("read", paths=space.paths):
                 space._use().read(disk, block, view, READ_TIMEOUT)
+                if space.geometry.check(view, disk, block)[0]:
+                    space._use().read(disk, block, view, READ_TIMEOUT)
             copies.append(bytes(view))
         except StorageError:
             copies.append(None)

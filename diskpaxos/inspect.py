@@ -40,6 +40,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 UNREAD = 255
 READ_TIMEOUT = 10_000_000_000
 _PASSED_OVER = 30_000_000_000
+_AGAIN = 64  # damaged blocks of one read that are read again; more than that is no write half done
 
 
 @cache
@@ -89,6 +90,7 @@ class Blocks:
 def read_blocks(space: Lockspace, first: int, count: int) -> Blocks:
     """Read and merge ``count`` blocks from ``first`` on, of the disks that count.
 
+    What is damaged is read once more before it is believed: a write may have been half done.
     A disk that does not answer in time is passed over for a while, so that it delays a view once and
     not at every read.
 
@@ -106,12 +108,18 @@ def read_blocks(space: Lockspace, first: int, count: int) -> Blocks:
         view = aligned_view(count * size)
         try:
             core.read(disk, first, view, READ_TIMEOUT)
+            flaws[disk] = np.frombuffer(geometry.check(view, disk, first), np.uint8)
+            for position in np.flatnonzero(flaws[disk])[:_AGAIN].tolist():
+                again = aligned_view(size)
+                core.read(disk, first + position, again, READ_TIMEOUT)
+                view[position * size : (position + 1) * size] = again
+                flaws[disk][position] = geometry.check(again, disk, first + position)[0]
         except _core.CoreError as failure:
             trouble = failure
             if failure.errno == errno.ETIMEDOUT and geometry.disks > 1:
                 space._avoid[disk] = _core.now() + _PASSED_OVER
+            flaws[disk] = UNREAD
             continue
-        flaws[disk] = np.frombuffer(geometry.check(view, disk, first), np.uint8)
         copies[disk] = np.frombuffer(view, np.uint8).reshape(count, size)
     if sum(copy is not None for copy in copies) <= geometry.disks // 2:
         raise NoMajorityError(space.paths[0], trouble.errno if trouble else 0)

@@ -102,6 +102,15 @@ static bool all_returned(const dpx_claim *claim)
     return true;
 }
 
+/* A read that hangs keeps nobody from starting over, nor from leaving: that disk is passed over. */
+static bool writes_returned(const dpx_claim *claim)
+{
+    for (uint32_t d = 0; d < claim->world->geometry->disks; d++)
+        if (claim->channels[d].request.outstanding && claim->channels[d].request.write_count > 0)
+            return false;
+    return true;
+}
+
 static uint32_t good_count(const dpx_claim *claim)
 {
     uint32_t good = 0;
@@ -123,7 +132,7 @@ static bool phase_over(const dpx_claim *claim)
     return true;
 }
 
-/* The attempt is void.  Nothing is written about it; another one starts when its I/O has returned. */
+/* The attempt is void.  Nothing is written about it; another one starts when its writes have returned. */
 static void fail_attempt(dpx_claim *claim)
 {
     claim->attempt++;
@@ -213,19 +222,28 @@ static void start_active(dpx_claim *claim)
  * read again, now that his note is known. */
 static void advance_notices(dpx_claim *claim, uint64_t now)
 {
+    const dpx_geometry *geometry = claim->world->geometry;
     uint32_t slot = claim->record.who.slot;
     bool later = claim->owned > claim->world->peers->slots[slot].record.who.generation;
     bool known = claim->known_slot == slot && claim->known_owned == claim->owned;
-    if (phase_over(claim) && good_count(claim) >= dpx_majority(claim->world->geometry)) {
-        claim->known_slot = slot;
-        claim->known_owned = claim->owned;
-        if (later && !known)
-            start_table(claim, now);
-        else
-            start_write(claim);
-    } else if (phase_over(claim) || now >= claim->t0 + claim->world->geometry->claim_time) {
+    bool enough = good_count(claim) >= dpx_majority(geometry);
+    /* A disk that does not answer in time does not count: the rest of T_claim is for the write. */
+    uint64_t limit = claim->t0 + (enough ? geometry->claim_time / 2 : geometry->claim_time);
+    claim->wake = limit > now ? limit : claim->wake;
+    if (!phase_over(claim) && now < limit)
+        return;
+    if (!enough) {
         fail_attempt(claim);
+        return;
     }
+    claim->known_slot = slot;
+    claim->known_owned = claim->owned;
+    for (uint32_t d = 0; d < geometry->disks; d++)
+        claim->channels[d].counts = claim->channels[d].good;
+    if (later && !known)
+        start_table(claim, now);
+    else
+        start_write(claim);
 }
 
 static void advance_table(dpx_claim *claim, uint64_t now)
@@ -276,7 +294,7 @@ static void advance_active(dpx_claim *claim, uint64_t now)
     } else if (majority && claim->phase == PHASE_AGAIN) {
         start_active(claim);
     } else if (majority && claim->reclaim && claim->phase == PHASE_ACTIVE) {
-        if (!phase_over(claim))
+        if (!writes_returned(claim))
             return;
         claim->record.state = DPX_SLOT_FREE;
         claim->record.sequence++;
@@ -293,7 +311,7 @@ static void advance_active(dpx_claim *claim, uint64_t now)
 
 static void advance_drain(dpx_claim *claim, uint64_t now)
 {
-    if (!all_returned(claim))
+    if (!writes_returned(claim))
         return;
     bool storage = claim->cause.error != 0;
     if (claim->attempt >= ATTEMPTS || (storage && now >= claim->wait_until && claim->attempt >= 3)) {

@@ -181,9 +181,11 @@ bool dpx_rewrite_again(dpx_round *round, uint64_t now)
     dpx_lease *lease = round->wishes[0].lease;
     if (round->kind != DPX_ROUND_REWRITE || !overtaken(round))
         return false;
+    /* A write that hangs may take its time: no reason to read the area at full speed meanwhile. */
+    bool hangs = round->items[0].drawn == DPX_NEVER;
     lease->known = lease->cached = false;
     memset(lease->done, 0, sizeof lease->done);
-    dpx_round_pause(round, ROUND_LOOK_PAUSE, dpx_round_settle(round), now);
+    dpx_round_pause(round, ROUND_LOOK_PAUSE, hangs ? 50 * DPX_MS : dpx_round_settle(round), now);
     return true;
 }
 
