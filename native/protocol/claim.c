@@ -94,22 +94,17 @@ static void finish(dpx_claim *claim, dpx_verdict verdict)
     claim->wake = DPX_NEVER;
 }
 
-static bool all_returned(const dpx_claim *claim)
+/* A read that hangs keeps nobody from starting over, nor from leaving. */
+static bool returned(const dpx_claim *claim, bool reads_too)
 {
-    for (uint32_t d = 0; d < claim->world->geometry->disks; d++)
-        if (claim->channels[d].request.outstanding)
+    for (uint32_t d = 0; d < claim->world->geometry->disks; d++) {
+        const dpx_request *request = &claim->channels[d].request;
+        if (request->outstanding && (reads_too || request->write_count > 0))
             return false;
+    }
     return true;
 }
 
-/* A read that hangs keeps nobody from starting over, nor from leaving: that disk is passed over. */
-static bool writes_returned(const dpx_claim *claim)
-{
-    for (uint32_t d = 0; d < claim->world->geometry->disks; d++)
-        if (claim->channels[d].request.outstanding && claim->channels[d].request.write_count > 0)
-            return false;
-    return true;
-}
 
 static uint32_t good_count(const dpx_claim *claim)
 {
@@ -224,8 +219,6 @@ static void advance_notices(dpx_claim *claim, uint64_t now)
 {
     const dpx_geometry *geometry = claim->world->geometry;
     uint32_t slot = claim->record.who.slot;
-    bool later = claim->owned > claim->world->peers->slots[slot].record.who.generation;
-    bool known = claim->known_slot == slot && claim->known_owned == claim->owned;
     bool enough = good_count(claim) >= dpx_majority(geometry);
     /* A disk that does not answer in time does not count: the rest of T_claim is for the write. */
     uint64_t limit = claim->t0 + (enough ? geometry->claim_time / 2 : geometry->claim_time);
@@ -236,6 +229,8 @@ static void advance_notices(dpx_claim *claim, uint64_t now)
         fail_attempt(claim);
         return;
     }
+    bool later = claim->owned > claim->world->peers->slots[slot].record.who.generation;
+    bool known = claim->known_slot == slot && claim->known_owned == claim->owned;
     claim->known_slot = slot;
     claim->known_owned = claim->owned;
     for (uint32_t d = 0; d < geometry->disks; d++)
@@ -294,7 +289,7 @@ static void advance_active(dpx_claim *claim, uint64_t now)
     } else if (majority && claim->phase == PHASE_AGAIN) {
         start_active(claim);
     } else if (majority && claim->reclaim && claim->phase == PHASE_ACTIVE) {
-        if (!writes_returned(claim))
+        if (!returned(claim, false))
             return;
         claim->record.state = DPX_SLOT_FREE;
         claim->record.sequence++;
@@ -311,7 +306,7 @@ static void advance_active(dpx_claim *claim, uint64_t now)
 
 static void advance_drain(dpx_claim *claim, uint64_t now)
 {
-    if (!writes_returned(claim))
+    if (!returned(claim, false))
         return;
     bool storage = claim->cause.error != 0;
     if (claim->attempt >= ATTEMPTS || (storage && now >= claim->wait_until && claim->attempt >= 3)) {
@@ -484,7 +479,7 @@ const dpx_cause *dpx_claim_cause(const dpx_claim *claim)
 
 bool dpx_claim_quiet(const dpx_claim *claim)
 {
-    return all_returned(claim);
+    return returned(claim, true);
 }
 
 bool dpx_claim_busy(const dpx_claim *claim, uint32_t disk)
