@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import html
 import json
+import re
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -176,7 +177,8 @@ def write(runs: list[dict[str, Any]], out: Path) -> None:
         if (figure := draw([run["rows"] for run in runs])) is not None:
             path = out / f"{name}.svg"
             figure.savefig(path, metadata={"Date": None})
-            text = "\n".join(line.rstrip() for line in path.read_text().splitlines()) + "\n"
+            text = re.sub(r"(\.\d\d)\d+", r"\1", path.read_text())  # a hundredth of a point is fine enough
+            text = "\n".join(line.rstrip() for line in text.splitlines()) + "\n"
             path.write_text(text)
             pictures[name] = text
     made = sections(runs, pictures)
