@@ -97,6 +97,12 @@ class Daemon:
             check=True,
         )
         self.pid = self._wait()
+        # It is nobody's child: if this process dies, whatever the way, the pipe closes and this ends it.
+        self._keeper = subprocess.Popen(
+            ["/bin/sh", "-c", 'cat; kill -9 "$0"; rm -rf "$1"', str(self.pid), str(self.folder)],
+            stdin=subprocess.PIPE,
+            start_new_session=True,
+        )
 
     def _wait(self) -> int:
         """Until it listens; its process number."""
@@ -119,12 +125,13 @@ class Daemon:
 
     def kill(self) -> None:
         """End it at once, like a crash; its clients live on."""
-        try:
-            os.kill(self.pid, signal.SIGKILL)
-        except ProcessLookupError:
+        if self._keeper.poll() is not None:
             return
+        os.kill(self.pid, signal.SIGKILL)
         while Path(f"/proc/{self.pid}").exists():
             time.sleep(0.002)
+        self._keeper.kill()
+        self._keeper.communicate()
 
     def close(self) -> None:
         for client in self._clients:
