@@ -49,7 +49,7 @@ class Room:
 
 
 class Compare(Protocol):
-    """Alternates, operation by operation, the floor, sanlock and ours.
+    """Alternates the floor and ours, operation by operation, and every so many of them sanlock.
 
     ``before`` prepares ours, untimed; ``floor`` and ``sanlock`` time themselves; of sanlock only one
     in ``sparse`` rounds is made where it is so slow that nothing else would be done.
