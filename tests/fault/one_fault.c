@@ -1,7 +1,7 @@
 /* Loaded before the C library (LD_PRELOAD): one I/O on the files below a folder fails, in a way of the test's choice.
  *
- * It stands where the kernel would: between the engine's raw system calls (io_submit, io_getevents), or Python's
- * preadv, pwritev and fsync, and the files.  Each iocb counts as one I/O.  Unlike strace's injection it counts over
+ * It stands where the kernel would: between the engine's system calls (io_submit, io_getevents, pread, pwrite), or
+ * Python's preadv, pwritev and fsync, and the files.  Each iocb counts as one I/O.  Unlike strace's injection it counts over
  * all threads, knows which iocb an error belongs to, and reaches what only a completion says. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -246,6 +246,18 @@ MOVES_WITH_FLAGS(preadv2, SYS_preadv)
 MOVES_WITH_FLAGS(preadv64v2, SYS_preadv)
 MOVES_WITH_FLAGS(pwritev2, SYS_pwritev)
 MOVES_WITH_FLAGS(pwritev64v2, SYS_pwritev)
+
+/* What the engine calls for a lone I/O (native/io/aio.c). */
+#define MOVES_PLAIN(name, type, number)                                                                       \
+    ssize_t name(int fd, type *data, size_t bytes, off_t offset)                                               \
+    {                                                                                                         \
+        const struct iovec vector = {.iov_base = (void *)(uintptr_t)data, .iov_len = bytes};                   \
+        return moved(number, fd, &vector, 1, offset);                                                         \
+    }
+MOVES_PLAIN(pread, void, SYS_preadv)
+MOVES_PLAIN(pread64, void, SYS_preadv)
+MOVES_PLAIN(pwrite, const void, SYS_pwritev)
+MOVES_PLAIN(pwrite64, const void, SYS_pwritev)
 
 int fsync(int fd)
 {
