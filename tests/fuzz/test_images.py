@@ -40,6 +40,7 @@ EDIT = st.tuples(
     st.integers(0, 3),  # on which disk; 3: on all
 )
 EDITS = st.lists(EDIT, min_size=1, max_size=8)
+EXAMPLES = int(os.environ.get("DISKPAXOS_MEND", "12"))  # a second each: real lifetimes are waited for
 TIMES = ("outage_tolerance", "kill_grace", "watchdog_timeout", "claim_time")  # what a repairer waits for goes by them
 
 
@@ -138,8 +139,7 @@ def test_looking(originals: list[Path], tmp_path: Path, edits: list[Any]) -> Non
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not os.environ.get("DISKPAXOS_MEND"), reason="waits for real lifetimes: DISKPAXOS_MEND=1 runs it")
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=3)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=EXAMPLES)
 @given(edits=EDITS)
 def test_mending(originals: list[Path], tmp_path: Path, edits: list[Any]) -> None:
     paths = edited(originals, tmp_path, edits, TIMES)
