@@ -39,6 +39,27 @@ static void test_a_change_is_open_though_its_header_landed(void)
     close_scene(&s);
 }
 
+/* ‡L8: somebody has seen a newer header than the one that can be read: it is not believed. */
+static void test_a_header_older_than_what_was_seen_is_damaged(void)
+{
+    scene s;
+    dpx_lease at_a, at_b;
+    dpx_wish wish;
+    open_scene(&s, 1);
+    name_lease(&at_a, "vm1");
+    CHECK(host_change(&s.a, DPX_CHANGE_CREATE, &at_a, 9) == DPX_DONE);
+    dpx_own seen = own_of(&s.disks, at_a.header.area, s.c.world.self.slot);
+    seen.who = s.c.world.self;
+    seen.sequence++;
+    seen.directory_token = at_a.header.directory_token + 1;
+    put_own(&s.disks, &seen);
+    CHECK(take(&s.a, &at_a, DPX_MODE_EXCLUSIVE, &wish) == DPX_DAMAGED); /* in the judging read */
+    name_lease(&at_b, "vm1");
+    CHECK(take(&s.b, &at_b, DPX_MODE_EXCLUSIVE, &wish) == DPX_DAMAGED); /* in the look */
+    CHECK(at_a.hold == 0 && at_b.hold == 0);
+    close_scene(&s);
+}
+
 static bool writes_header(const memory_disks *disks, const dpx_request *request)
 {
     return request->write_count == 1 &&
@@ -212,6 +233,7 @@ static void test_another_nonce_in_the_own_block_is_the_end(void)
 int main(void)
 {
     RUN(test_a_change_is_open_though_its_header_landed);
+    RUN(test_a_header_older_than_what_was_seen_is_damaged);
     RUN(test_a_header_on_one_disk_is_no_change);
     RUN(test_a_disk_without_the_flag_does_not_judge);
     RUN(test_a_taking_in_between_is_a_loss);

@@ -95,20 +95,31 @@ static void put_note(memory_disks *disks, uint32_t disk, uint32_t slot, uint64_t
 
 /* ---- who is dead ---- */
 
-static dpx_peers *new_peers(void **memory, const dpx_geometry *g)
+/* What one host, on a machine of its own, knows of the others. */
+typedef struct onlooker {
+    memory_disks disks;
+    dpx_peers *peers;
+} onlooker;
+
+static dpx_peers *open_onlooker(onlooker *who, uint32_t disks)
 {
     static const dpx_uuid me = {{NOBODY}};
-    *memory = calloc(1, dpx_peers_memory(g));
-    return dpx_peers_place(*memory, g, &me, &me);
+    disks_format(&who->disks, disks, HOSTS, LEASES);
+    who->peers = dpx_peers_place(calloc(1, dpx_peers_memory(&who->disks.geometry)), &who->disks.geometry, &me, &me);
+    return who->peers;
+}
+
+static void close_onlooker(onlooker *who)
+{
+    free(who->peers);
+    disks_free(&who->disks);
 }
 
 /* ‡D2: from the completion of the first read to the issue of the last. */
 static void test_a_slow_read_is_no_silence(void)
 {
-    memory_disks disks;
-    void *memory;
-    disks_format(&disks, 1, HOSTS, LEASES);
-    dpx_peers *peers = new_peers(&memory, &disks.geometry);
+    onlooker who;
+    dpx_peers *peers = open_onlooker(&who, 1);
     dpx_slot_record record = record_of(DPX_SLOT_ACTIVE, 3, 7, 1);
     uint64_t dead = dpx_dead_time(record.outage_tolerance, record.kill_grace, record.watchdog_timeout);
     dpx_peers_observe(peers, SLOT, &record, 90 * DPX_SECOND, 100 * DPX_SECOND);
@@ -116,17 +127,14 @@ static void test_a_slow_read_is_no_silence(void)
     CHECK(!dpx_peers_silent(peers, SLOT));
     dpx_peers_observe(peers, SLOT, &record, 100 * DPX_SECOND + dead, 120 * DPX_SECOND + dead);
     CHECK(dpx_peers_silent(peers, SLOT));
-    free(memory);
-    disks_free(&disks);
+    close_onlooker(&who);
 }
 
 /* ‡D1: a void claim over a living owner's record, overwritten by it: the owner lives. */
 static void test_an_overwritten_claim_hides_nobody(void)
 {
-    memory_disks disks;
-    void *memory;
-    disks_format(&disks, 1, HOSTS, LEASES);
-    dpx_peers *peers = new_peers(&memory, &disks.geometry);
+    onlooker who;
+    dpx_peers *peers = open_onlooker(&who, 1);
     dpx_slot_record owner = record_of(DPX_SLOT_ACTIVE, 3, 7, 1);
     dpx_slot_record claim = record_of(DPX_SLOT_CLAIMING, 4, 1, 2);
     uint64_t now = 100 * DPX_SECOND;
@@ -139,17 +147,14 @@ static void test_an_overwritten_claim_hides_nobody(void)
         CHECK(!dpx_peers_silent(peers, SLOT));
     }
     CHECK(dpx_incarnation_equal(&peers->slots[SLOT].record.who, &owner.who));
-    free(memory);
-    disks_free(&disks);
+    close_onlooker(&who);
 }
 
 /* ‡D5: what is known of a claimer's process is nothing about the owner of the slot. */
 static void test_the_exit_of_a_claimer_drains_nobody(void)
 {
-    memory_disks disks;
-    void *memory;
-    disks_format(&disks, 1, HOSTS, LEASES);
-    dpx_peers *peers = new_peers(&memory, &disks.geometry);
+    onlooker who;
+    dpx_peers *peers = open_onlooker(&who, 1);
     dpx_slot_record owner = record_of(DPX_SLOT_ACTIVE, 3, 7, 1);
     dpx_slot_record claim = record_of(DPX_SLOT_CLAIMING, 4, 1, 2);
     dpx_peers_observe(peers, SLOT, &owner, DPX_SECOND, DPX_SECOND);
@@ -162,17 +167,14 @@ static void test_the_exit_of_a_claimer_drains_nobody(void)
     CHECK(dpx_peers_evidence(peers, SLOT) == DPX_NOT_DRAINED); /* that was about another process */
     dpx_peers_drained(peers, SLOT, 4, DPX_DRAINED_FENCED);
     CHECK(dpx_peers_evidence(peers, SLOT) == DPX_DRAINED_FENCED); /* a word about the slot itself */
-    free(memory);
-    disks_free(&disks);
+    close_onlooker(&who);
 }
 
 /* ‡D4: only a host that lives proves that its machine was booted again. */
 static void test_a_leftover_of_another_boot_proves_nothing(void)
 {
-    memory_disks disks;
-    void *memory;
-    disks_format(&disks, 1, HOSTS, LEASES);
-    dpx_peers *peers = new_peers(&memory, &disks.geometry);
+    onlooker who;
+    dpx_peers *peers = open_onlooker(&who, 1);
     dpx_slot_record gone = record_of(DPX_SLOT_ACTIVE, 3, 7, 1);
     dpx_slot_record other = record_of(DPX_SLOT_ACTIVE, 2, 5, 1);
     other.who.slot = SLOT + 1;
@@ -184,17 +186,14 @@ static void test_a_leftover_of_another_boot_proves_nothing(void)
     other.counter++;
     dpx_peers_observe(peers, SLOT + 1, &other, 9 * DPX_SECOND, 9 * DPX_SECOND);
     CHECK(dpx_peers_evidence(peers, SLOT) == DPX_DRAINED_REBOOTED);
-    free(memory);
-    disks_free(&disks);
+    close_onlooker(&who);
 }
 
 /* ‡D4: … and every disk may hold a later copy of the leftover than the one before. */
 static void test_later_copies_of_a_leftover_prove_nothing(void)
 {
-    memory_disks disks;
-    void *memory;
-    disks_format(&disks, 3, HOSTS, LEASES);
-    dpx_peers *peers = new_peers(&memory, &disks.geometry);
+    onlooker who;
+    dpx_peers *peers = open_onlooker(&who, 3);
     dpx_slot_record gone = record_of(DPX_SLOT_ACTIVE, 3, 7, 1);
     dpx_slot_record other = record_of(DPX_SLOT_ACTIVE, 2, 5, 1);
     other.who.slot = SLOT + 1;
@@ -206,8 +205,7 @@ static void test_later_copies_of_a_leftover_prove_nothing(void)
         other.sequence++;
         other.counter++;
     }
-    free(memory);
-    disks_free(&disks);
+    close_onlooker(&who);
 }
 
 /* ---- death notices ---- */
