@@ -169,7 +169,8 @@ typedef struct dpx_disk_own {
     uint64_t ballot;          /* the highest of this slot here */
     uint64_t hold;            /* 0, or the token held or tried for: the raised flag */
     uint64_t last_exclusive;  /* highest ballot of an exclusive attempt that was not voided */
-    uint64_t change_token;    /* ≠ 0: the writer changes this area's header under that directory token */
+    uint64_t change_token;    /* ≠ 0: the writer changes this area's header under that directory token, or (hold 0)
+                                 an earlier owner of its slot did, and left it half made */
     uint64_t ticket;          /* waiter's mark: lower ones come first; 0: does not wait */
     uint64_t ticket_at;       /* wall clock, ns, of the mark */
     uint64_t held_since;      /* wall clock, ns; 0 when not held */

@@ -47,8 +47,9 @@ static int file_alignment(int fd, uint32_t *alignment)
     return error;
 }
 
-/* Whether the exit of a process waits for its plain direct I/O: block devices, and file systems of
- * this machine that are known to sleep for it uninterruptibly.  Of all others nothing is assumed. */
+/* Whether the exit of a process waits for its plain direct I/O: file systems of this machine that are
+ * known to sleep for it uninterruptibly.  Of all others nothing is assumed.  Block devices would wait,
+ * too, but a plain O_DSYNC write to one flushes its cache twice. */
 static bool plain_drains(uint64_t magic)
 {
     return magic == EXT4_SUPER_MAGIC || magic == XFS_SUPER_MAGIC;
@@ -63,7 +64,6 @@ static int gather(int fd, dpx_disk_facts *facts)
     if (error != 0)
         return error;
     *facts = (dpx_disk_facts){.block_device = S_ISBLK(status.st_mode)};
-    facts->plain_drains = facts->block_device;
     if (facts->block_device) {
         int sector = 0;
         if (ioctl(fd, BLKGETSIZE64, &facts->bytes) != 0 || ioctl(fd, BLKSSZGET, &sector) != 0)

@@ -87,16 +87,19 @@ static void scan_flag(const dpx_world *world, const dpx_own *own, dpx_attempt at
 }
 
 /* A header change is open while its dead author's flag is there and the header was not
- * written since under a higher directory token. */
+ * written since under a higher directory token.  Without a flag it is one that an earlier owner
+ * of the slot left behind, and that the present one could not resolve. */
 static void scan_change(const dpx_world *world, const dpx_own *own, bool dead_self, dpx_view *view)
 {
-    if (own->change_token == 0 || own->hold == 0 || view->header.directory_token > own->change_token)
+    bool inherited = own->hold == 0;
+    if (own->change_token == 0 || view->header.directory_token > own->change_token)
         return;
     view->change_pending = true;
-    if (!dead_self && !dpx_peers_dead(world->peers, &own->who))
+    if (!inherited && !dead_self && !dpx_peers_dead(world->peers, &own->who))
         return; /* alive: its exclusive flag is in the way anyhow */
     view->change_open = true;
     view->changer = own->who;
+    view->changer.generation -= inherited;
 }
 
 bool dpx_mark_before(const dpx_mark *mark, const dpx_mark *other)
@@ -180,7 +183,7 @@ void dpx_view_scan(const dpx_world *world, uint32_t area, const uint8_t *const i
         }
         view->own_seen = true;
         view->own = own;
-        if (own.who.generation < world->self.generation)
+        if (own.who.generation < world->self.generation || own.hold == 0)
             scan_change(world, &own, true, view);
     }
     join_line(&view->line, &old);

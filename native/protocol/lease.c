@@ -20,3 +20,9 @@ void dpx_lease_reset(dpx_lease *lease, const char *name, size_t name_length)
     lease->name_length = (uint8_t)name_length;
     memcpy(lease->name, name, name_length);
 }
+
+void dpx_lease_inherit(const dpx_world *world, dpx_lease *lease, const dpx_own *own)
+{
+    bool before_us = own->who.generation < world->self.generation || own->hold == 0;
+    lease->inherited = before_us ? own->change_token : 0;
+}

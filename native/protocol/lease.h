@@ -22,6 +22,7 @@ typedef struct dpx_lease {
     uint64_t others_exclusive; /* while held: highest last_exclusive of others that is known to be no taking since */
     uint64_t directory_token;
     uint64_t change_token; /* while this incarnation changes this area's header */
+    uint64_t inherited;    /* change_token of a change that an earlier owner of the slot left half made here */
     uint32_t target;
     uint64_t held_since;
     uint8_t label_length;
@@ -47,6 +48,9 @@ void dpx_lease_unlocate(dpx_lease *lease);
 
 /* False: another name of this host has written in the lease's area since. */
 bool dpx_lease_current(const dpx_world *world, const dpx_lease *lease);
+
+/* The own block as it was found: does it tell of a change that somebody before us left half made? */
+void dpx_lease_inherit(const dpx_world *world, dpx_lease *lease, const dpx_own *own);
 
 /* Forgets everything; name: checked by the caller (dpx_name_valid). */
 void dpx_lease_reset(dpx_lease *lease, const char *name, size_t name_length);

@@ -63,6 +63,7 @@ static void carry_on(const dpx_world *world, dpx_lease *lease, const dpx_view *v
     lease->ballot = view->own.ballot;
     lease->last_exclusive = view->own.last_exclusive;
     lease->directory_token = view->own.directory_token;
+    dpx_lease_inherit(world, lease, &view->own);
     /* This incarnation wrote here before, under a name that is gone: its sequence goes on.
      * No round ends before its last write is durable, so a majority shows the highest. */
     if (view->own.who.generation == world->self.generation && view->own.sequence > lease->sequence)
@@ -160,8 +161,11 @@ void dpx_content_held(dpx_round *round, struct round_item *item, const dpx_wish 
     item->content.hold = lease->hold;
     item->content.mode = lease->mode;
     item->content.last_exclusive = lease->last_exclusive;
-    if (lease->hold == 0)
+    if (lease->hold == 0) { /* whoever looks here must still learn of it (simulated history 153055) */
+        bool open = lease->inherited != 0 && lease->header.directory_token <= lease->inherited;
+        item->content.change_token = open ? lease->inherited : 0;
         return;
+    }
     item->content.change_token = lease->change_token;
     item->content.target = lease->target;
     item->content.held_since = lease->held_since;

@@ -160,6 +160,7 @@ static bool restore_own(dpx_round *round, const dpx_view *view, bool trusted)
         lease->ballot = view->own.ballot;
         lease->last_exclusive = view->own.last_exclusive;
         lease->directory_token = view->own.directory_token;
+        dpx_lease_inherit(round->world, lease, &view->own);
         if (view->own.who.generation == round->world->self.generation)
             lease->sequence = view->own.sequence;
     }

@@ -39,6 +39,48 @@ static void test_a_change_is_open_though_its_header_landed(void)
     close_scene(&s);
 }
 
+/* ‡L8: the slot's next owner tries to resolve what its predecessor left half made, and fails: whoever
+ * looks there after its void must still learn of it. */
+static void test_a_void_keeps_an_inherited_change_open(void)
+{
+    scene s;
+    dpx_lease at_a, at_b, place = {0};
+    dpx_wish wish;
+    open_scene(&s, 1);
+    name_lease(&at_a, "vm1");
+    name_lease(&at_b, "vm1");
+    CHECK(host_change(&s.a, DPX_CHANGE_CREATE, &at_a, 9) == DPX_DONE);
+    CHECK(take(&s.a, &s.a.directory, DPX_MODE_EXCLUSIVE, &wish) == DPX_DONE);
+    wish = (dpx_wish){.lease = &at_a, .mode = DPX_MODE_EXCLUSIVE, .change_token = s.a.directory.token};
+    CHECK(host_round(&s.a, DPX_ROUND_TAKE, &wish, 1, 0, NULL) == DPX_DONE);
+    s.c.world.self = s.a.world.self; /* A died here, and its slot is C's now */
+    s.c.world.self.generation++;
+    s.c.world.self.nonce.bytes[0] ^= 1;
+    dpx_peers_bury(s.b.world.peers, s.a.world.self.slot, s.a.world.self.generation);
+    size_t bytes = (dpx_round_memory(&s.disks.geometry, 1) + 4095) & ~(size_t)4095;
+    void *memory = aligned_alloc(4096, bytes);
+    memset(memory, 0, bytes);
+    dpx_round *round = dpx_round_place(memory, &s.c.world, 1);
+    place.located = true;
+    place.header.area = at_a.header.area;
+    wish = (dpx_wish){.lease = &place, .mode = DPX_MODE_EXCLUSIVE, .change_token = s.a.directory.token + 65536,
+                      .resolving = true};
+    dpx_round_begin(round, DPX_ROUND_TAKE, &wish, 1, s.disks.now, s.disks.now);
+    dpx_request *request;
+    while ((request = dpx_round_step(round, s.disks.now))) { /* its judging read fails */
+        s.disks.fail_reads[0] = request->write_count > 0 ? 5 : 0;
+        disks_carry_out(&s.disks, request, s.c.world.lifetime_end);
+        dpx_round_complete(round, request, s.disks.now);
+    }
+    CHECK(dpx_round_verdict(round) == DPX_STORAGE);
+    dpx_own own = own_of(&s.disks, at_a.header.area, s.c.world.self.slot);
+    CHECK(own.hold == 0 && own.who.generation == s.c.world.self.generation);
+    s.disks.fail_reads[0] = 0;
+    CHECK(take(&s.b, &at_b, DPX_MODE_EXCLUSIVE, &wish) == DPX_CHANGE_OPEN);
+    free(memory);
+    close_scene(&s);
+}
+
 /* ‡L8: somebody has seen a newer header than the one that can be read: it is not believed. */
 static void test_a_header_older_than_what_was_seen_is_damaged(void)
 {
@@ -233,6 +275,7 @@ static void test_another_nonce_in_the_own_block_is_the_end(void)
 int main(void)
 {
     RUN(test_a_change_is_open_though_its_header_landed);
+    RUN(test_a_void_keeps_an_inherited_change_open);
     RUN(test_a_header_older_than_what_was_seen_is_damaged);
     RUN(test_a_header_on_one_disk_is_no_change);
     RUN(test_a_disk_without_the_flag_does_not_judge);

@@ -292,7 +292,8 @@ typedef struct host {
     bool create_next;     /* last phase: the lease to take is not there */
     dpx_lease resolve;
     bool leave_soon;
-    uint64_t retire_asked[MAX_SLOTS]; /* generation that the administrator declared gone */
+    uint64_t retire_asked[MAX_SLOTS]; /* generation that the administrator declared gone … */
+    uint64_t retire_asked_at[MAX_SLOTS]; /* … and when: whose record seemed to move is declared gone again */
     dpx_uuid fresh;       /* of the lease being created */
     task tasks[TASKS];
     dpx_lease leases[MAX_NAMES + 1]; /* the last one: for work on an area whose name does not matter */

@@ -60,9 +60,11 @@ static void administrate(world *w, host *h, uint32_t slot, const dpx_slot_record
 {
     if (!w->quiet || !dpx_peers_dead(h->world.peers, &record->who))
         return;
-    if (h->retire_asked[slot] == record->who.generation || !all_gone(w, slot))
+    bool lately = w->now < h->retire_asked_at[slot] + w->dead_time;
+    if ((h->retire_asked[slot] == record->who.generation && lately) || !all_gone(w, slot))
         return;
     h->retire_asked[slot] = record->who.generation;
+    h->retire_asked_at[slot] = w->now;
     TRACE(w, "administrator: h%u retires slot %u", h->index, slot);
     dpx_heart_retire(h->heart, slot, record->who.generation);
     outcome_note(w, OUT_RETIRED);
