@@ -1,7 +1,8 @@
 /* Loaded before the C library (LD_PRELOAD): one I/O on the files below a folder fails, in a way of the test's choice.
  *
  * It stands where the kernel would: between the engine's system calls (io_submit, io_getevents, pread, pwrite), or
- * Python's preadv, pwritev and fsync, and the files.  Each iocb counts as one I/O.  Unlike strace's injection it counts over
+ * Python's preadv, pwritev and fsync, and the files.
+ * Each iocb counts as one I/O.  Unlike strace's injection it counts over
  * all threads, knows which iocb an error belongs to, and reaches what only a completion says. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
