@@ -59,4 +59,24 @@ static inline void pass_time(scene *s, uint64_t duration, int with_a)
     }
 }
 
+/* A creates "vm1", and has announced a change of its header when the scene goes on: nothing is written yet. */
+static inline void half_made_change(scene *s, dpx_lease *at_a)
+{
+    dpx_wish wish;
+    name_lease(at_a, "vm1");
+    CHECK(host_change(&s->a, DPX_CHANGE_CREATE, at_a, 9) == DPX_DONE);
+    CHECK(take(&s->a, &s->a.directory, DPX_MODE_EXCLUSIVE, &wish) == DPX_DONE);
+    wish = (dpx_wish){.lease = at_a, .mode = DPX_MODE_EXCLUSIVE, .change_token = s->a.directory.token};
+    CHECK(host_round(&s->a, DPX_ROUND_TAKE, &wish, 1, 0, NULL) == DPX_DONE);
+}
+
+/* A round over one lease, to be stepped by hand; the caller frees *memory. */
+static inline dpx_round *place_round(memory_host *host, void **memory)
+{
+    size_t bytes = (dpx_round_memory(&host->disks->geometry, 1) + 4095) & ~(size_t)4095;
+    *memory = aligned_alloc(4096, bytes);
+    memset(*memory, 0, bytes);
+    return dpx_round_place(*memory, &host->world, 1);
+}
+
 #endif

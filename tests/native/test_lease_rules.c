@@ -23,12 +23,8 @@ static void test_a_change_is_open_though_its_header_landed(void)
     dpx_lease at_a, at_b;
     dpx_wish wish;
     open_scene(&s, 1);
-    name_lease(&at_a, "vm1");
+    half_made_change(&s, &at_a);
     name_lease(&at_b, "vm1");
-    CHECK(host_change(&s.a, DPX_CHANGE_CREATE, &at_a, 9) == DPX_DONE);
-    CHECK(take(&s.a, &s.a.directory, DPX_MODE_EXCLUSIVE, &wish) == DPX_DONE);
-    wish = (dpx_wish){.lease = &at_a, .mode = DPX_MODE_EXCLUSIVE, .change_token = s.a.directory.token};
-    CHECK(host_round(&s.a, DPX_ROUND_TAKE, &wish, 1, 0, NULL) == DPX_DONE);
     dpx_header header = at_a.header;
     header.directory_token = s.a.directory.token;
     header.sequence++;
@@ -47,20 +43,14 @@ static void test_a_void_keeps_an_inherited_change_open(void)
     dpx_lease at_a, at_b, place = {0};
     dpx_wish wish;
     open_scene(&s, 1);
-    name_lease(&at_a, "vm1");
+    half_made_change(&s, &at_a);
     name_lease(&at_b, "vm1");
-    CHECK(host_change(&s.a, DPX_CHANGE_CREATE, &at_a, 9) == DPX_DONE);
-    CHECK(take(&s.a, &s.a.directory, DPX_MODE_EXCLUSIVE, &wish) == DPX_DONE);
-    wish = (dpx_wish){.lease = &at_a, .mode = DPX_MODE_EXCLUSIVE, .change_token = s.a.directory.token};
-    CHECK(host_round(&s.a, DPX_ROUND_TAKE, &wish, 1, 0, NULL) == DPX_DONE);
     s.c.world.self = s.a.world.self; /* A died here, and its slot is C's now */
     s.c.world.self.generation++;
     s.c.world.self.nonce.bytes[0] ^= 1;
     dpx_peers_bury(s.b.world.peers, s.a.world.self.slot, s.a.world.self.generation);
-    size_t bytes = (dpx_round_memory(&s.disks.geometry, 1) + 4095) & ~(size_t)4095;
-    void *memory = aligned_alloc(4096, bytes);
-    memset(memory, 0, bytes);
-    dpx_round *round = dpx_round_place(memory, &s.c.world, 1);
+    void *memory;
+    dpx_round *round = place_round(&s.c, &memory);
     place.located = true;
     place.header.area = at_a.header.area;
     wish = (dpx_wish){.lease = &place, .mode = DPX_MODE_EXCLUSIVE, .change_token = s.a.directory.token + 65536,
@@ -158,10 +148,8 @@ static void test_a_disk_without_the_flag_does_not_judge(void)
     dpx_own lower = {.who = s.b.world.self, .sequence = before.sequence + 1, .area = at_a.header.area,
                      .lease = at_a.header.lease, .ballot = 1, .hold = 1, .mode = DPX_MODE_EXCLUSIVE};
     put_own(&s.disks, &lower); /* B's attempt, lower: it will give way */
-    size_t bytes = (dpx_round_memory(&s.disks.geometry, 1) + 4095) & ~(size_t)4095;
-    void *memory = aligned_alloc(4096, bytes);
-    memset(memory, 0, bytes);
-    dpx_round *round = dpx_round_place(memory, &s.a.world, 1);
+    void *memory;
+    dpx_round *round = place_round(&s.a, &memory);
     wish = (dpx_wish){.lease = &at_a, .mode = DPX_MODE_EXCLUSIVE};
     dpx_round_begin(round, DPX_ROUND_TAKE, &wish, 1, s.disks.now, s.disks.now);
     s.disks.fail_writes[2] = 5;               /* A's flag is durable on disks 0 and 1 */
@@ -237,10 +225,8 @@ static void test_a_disk_not_asked_yet_is_left_out(void)
     open_scene(&s, 3);
     name_lease(&lease, "vm1");
     CHECK(host_change(&s.a, DPX_CHANGE_CREATE, &lease, 9) == DPX_DONE);
-    size_t bytes = (dpx_round_memory(&s.disks.geometry, 1) + 4095) & ~(size_t)4095;
-    void *memory = aligned_alloc(4096, bytes);
-    memset(memory, 0, bytes);
-    dpx_round *round = dpx_round_place(memory, &s.a.world, 1);
+    void *memory;
+    dpx_round *round = place_round(&s.a, &memory);
     dpx_wish wish = {.lease = &lease, .mode = DPX_MODE_EXCLUSIVE};
     dpx_round_begin(round, DPX_ROUND_TAKE, &wish, 1, s.disks.now, s.disks.now);
     dpx_request *first = dpx_round_step(round, s.disks.now);

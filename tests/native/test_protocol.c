@@ -290,12 +290,8 @@ static void test_open_change_is_resolved(void)
     dpx_wish wish;
     dpx_cause cause;
     open_scene(&s, 1);
-    name_lease(&at_a, "vm1");
+    half_made_change(&s, &at_a);
     name_lease(&at_b, "vm1");
-    CHECK(host_change(&s.a, DPX_CHANGE_CREATE, &at_a, 9) == DPX_DONE);
-    CHECK(take(&s.a, &s.a.directory, DPX_MODE_EXCLUSIVE, &wish) == DPX_DONE);
-    wish = (dpx_wish){.lease = &at_a, .mode = DPX_MODE_EXCLUSIVE, .change_token = s.a.directory.token};
-    CHECK(host_round(&s.a, DPX_ROUND_TAKE, &wish, 1, 0, NULL) == DPX_DONE);
     dpx_peers_bury(s.b.world.peers, s.a.world.self.slot, s.a.world.self.generation); /* and A dies here */
     wish = (dpx_wish){.lease = &at_b, .mode = DPX_MODE_EXCLUSIVE};
     CHECK(host_round(&s.b, DPX_ROUND_TAKE, &wish, 1, 0, &cause) == DPX_CHANGE_OPEN);
