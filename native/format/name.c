@@ -32,7 +32,8 @@ bool dpx_name_valid(const char *name, size_t length, size_t limit)
         return false;
     const uint8_t *text = (const uint8_t *)name;
     for (size_t at = 0; at < length;) {
-        size_t bytes = character(text + at, length - at);
+        bool plain = text[at] >= 0x20 && text[at] < 0x7f; /* nearly all of them, in every block that is read */
+        size_t bytes = plain ? 1 : character(text + at, length - at);
         if (bytes == 0)
             return false;
         at += bytes;

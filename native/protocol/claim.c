@@ -34,8 +34,9 @@ dpx_claim *dpx_claim_place(void *memory, dpx_world *world)
 {
     const dpx_geometry *geometry = world->geometry;
     uint8_t *at = memory;
-    memset(memory, 0, dpx_claim_memory(geometry));
-    dpx_claim *claim = (dpx_claim *)(void *)(at + geometry->disks * channel_memory(geometry));
+    size_t buffers = geometry->disks * channel_memory(geometry); /* filled before anybody looks */
+    dpx_claim *claim = (dpx_claim *)(void *)(at + buffers);
+    memset(claim, 0, dpx_claim_memory(geometry) - buffers);
     dpx_extent *extents = (dpx_extent *)(void *)(claim + 1);
     for (uint32_t d = 0; d < geometry->disks; d++) {
         struct claim_channel *channel = &claim->channels[d];

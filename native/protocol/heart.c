@@ -41,7 +41,7 @@ size_t dpx_heart_memory(const dpx_geometry *geometry)
 {
     size_t extents = (size_t)geometry->notice_blocks + geometry->max_hosts;
     return geometry->disks * (channel_memory(geometry) + extents * sizeof(dpx_extent)) + sizeof(dpx_heart) +
-           geometry->max_hosts * (sizeof(struct sentence) + sizeof(uint32_t));
+           geometry->max_hosts * (sizeof(struct sentence) + sizeof(uint32_t) + geometry->disks * sizeof(bool));
 }
 
 dpx_heart *dpx_heart_place(void *memory, dpx_world *world, const dpx_slot_record *record,
@@ -50,8 +50,9 @@ dpx_heart *dpx_heart_place(void *memory, dpx_world *world, const dpx_slot_record
     const dpx_geometry *geometry = world->geometry;
     size_t table = aligned((size_t)geometry->max_hosts * geometry->block_size);
     uint8_t *at = memory;
-    memset(memory, 0, dpx_heart_memory(geometry));
-    dpx_heart *heart = (dpx_heart *)(void *)(at + geometry->disks * channel_memory(geometry));
+    size_t buffers = geometry->disks * channel_memory(geometry); /* filled before anybody looks */
+    dpx_heart *heart = (dpx_heart *)(void *)(at + buffers);
+    memset(heart, 0, dpx_heart_memory(geometry) - buffers);
     heart->sentences = (struct sentence *)(void *)(heart + 1);
     dpx_extent *extents = (dpx_extent *)(void *)(heart->sentences + geometry->max_hosts);
     for (uint32_t d = 0; d < geometry->disks; d++) {
@@ -68,6 +69,9 @@ dpx_heart *dpx_heart_place(void *memory, dpx_world *world, const dpx_slot_record
         at += channel_memory(geometry);
     }
     heart->entries = (uint32_t *)(void *)extents;
+    bool *sound = (bool *)(void *)(heart->entries + geometry->max_hosts);
+    for (uint32_t d = 0; d < geometry->disks; d++)
+        heart->channels[d].sound = sound + (size_t)d * geometry->max_hosts;
     memcpy(heart->entries, notices, geometry->max_hosts * sizeof *notices);
     heart->world = world;
     heart->record = *record;
@@ -100,11 +104,10 @@ static bool own_record_stands(dpx_heart *heart, uint32_t disk)
     const dpx_geometry *geometry = heart->world->geometry;
     const struct heart_channel *channel = &heart->channels[disk];
     const dpx_incarnation *self = &heart->world->self;
-    const uint8_t *data = dpx_heart_row(channel, geometry, self->slot);
     dpx_slot_record shown;
-    if (dpx_block_check(data, geometry, DPX_KIND_SLOT, disk, dpx_slot_block(geometry, self->slot)) != DPX_SOUND)
+    if (!channel->sound[self->slot])
         return false;
-    dpx_slot_decode(data, &shown);
+    dpx_slot_decode(dpx_heart_row(channel, geometry, self->slot), &shown);
     if (shown.state == DPX_SLOT_CLAIMING || shown.who.generation < self->generation)
         return false; /* a void claim or a ghost: the next heartbeat overwrites it */
     if (shown.who.generation > self->generation || shown.state == DPX_SLOT_FREE ||
@@ -168,12 +171,10 @@ static uint32_t build_notice_reads(dpx_heart *heart, uint32_t disk)
     uint32_t self = heart->world->self.slot;
     uint32_t count = 0;
     for (uint32_t slot = 0; slot < geometry->max_hosts; slot++) {
-        const uint8_t *data = dpx_heart_row(channel, geometry, slot);
         dpx_slot_record record;
-        if (slot == self ||
-            dpx_block_check(data, geometry, DPX_KIND_SLOT, disk, dpx_slot_block(geometry, slot)) != DPX_SOUND)
+        if (slot == self || !channel->sound[slot])
             continue;
-        dpx_slot_decode(data, &record);
+        dpx_slot_decode(dpx_heart_row(channel, geometry, slot), &record);
         if (record.notices == 0)
             continue;
         channel->reads[count] =
@@ -327,6 +328,7 @@ static void record_done(dpx_heart *heart, uint32_t disk, uint64_t now)
     channel->read_once = true;
     channel->table_issued = channel->request.read_issued_at;
     channel->table_completed = channel->request.read_completed_at;
+    dpx_heart_check_table(heart, disk);
     bool stands = own_record_stands(heart, disk);
     if (heart->end != DPX_ALIVE)
         return;

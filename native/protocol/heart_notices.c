@@ -6,6 +6,15 @@ const uint8_t *dpx_heart_row(const struct heart_channel *channel, const dpx_geom
     return channel->table[channel->front] + (size_t)slot * geometry->block_size;
 }
 
+void dpx_heart_check_table(dpx_heart *heart, uint32_t disk)
+{
+    const dpx_geometry *geometry = heart->world->geometry;
+    struct heart_channel *channel = &heart->channels[disk];
+    for (uint32_t slot = 0; slot < geometry->max_hosts; slot++)
+        channel->sound[slot] = dpx_block_check(dpx_heart_row(channel, geometry, slot), geometry, DPX_KIND_SLOT, disk,
+                                               dpx_slot_block(geometry, slot)) == DPX_SOUND;
+}
+
 /* ---- what tables say about others ---- */
 
 /* The newest majority of table reads: the earliest issue among them.  And the latest completion
@@ -44,12 +53,9 @@ static bool newest_record(const dpx_heart *heart, uint32_t slot, dpx_slot_record
     for (uint32_t d = 0; d < geometry->disks; d++) {
         const struct heart_channel *channel = &heart->channels[d];
         dpx_slot_record record;
-        if (!channel->read_once)
+        if (!channel->read_once || !channel->sound[slot])
             continue;
-        const uint8_t *data = dpx_heart_row(channel, geometry, slot);
-        if (dpx_block_check(data, geometry, DPX_KIND_SLOT, d, dpx_slot_block(geometry, slot)) != DPX_SOUND)
-            continue;
-        dpx_slot_decode(data, &record);
+        dpx_slot_decode(dpx_heart_row(channel, geometry, slot), &record);
         if (!any || dpx_record_newer(&record, newest))
             *newest = record;
         any = true;

@@ -14,6 +14,7 @@ struct heart_channel {
     uint8_t *own_notices;
     uint8_t *table[2];  /* the last one read completely, and the one being read */
     uint8_t *notices;   /* one block of each other slot */
+    bool *sound;        /* which records of table[front] are: looked at once, when it was read */
     uint32_t front;
     enum heart_link link;
     bool suspect;           /* the claim's write has not returned here */
@@ -59,6 +60,8 @@ struct dpx_heart {
 
 /* One slot's record in the last table that was read completely on this disk. */
 const uint8_t *dpx_heart_row(const struct heart_channel *channel, const dpx_geometry *geometry, uint32_t slot);
+/* A table was read completely: checks its records. */
+void dpx_heart_check_table(dpx_heart *heart, uint32_t disk);
 /* Hands what the newest majority of tables shows to the peers. */
 void dpx_heart_observe(dpx_heart *heart);
 /* A notice about this generation is to be written, announced, and the slot read again. */
