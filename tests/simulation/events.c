@@ -3,9 +3,10 @@
 
 #include <stdlib.h>
 
+/* Without branches: which of two events comes first is anybody's guess, a branch predictor's too. */
 static bool earlier(const event *a, const event *b)
 {
-    return a->at != b->at ? a->at < b->at : a->order < b->order;
+    return (a->at < b->at) | ((a->at == b->at) & (a->order < b->order));
 }
 
 void event_push(world *w, uint64_t at, enum event_kind kind, uint8_t host, uint16_t index, uint32_t stamp)
@@ -38,8 +39,8 @@ bool event_pop(world *w, event *out)
         uint32_t child = 2 * i + 1;
         if (child >= w->event_count)
             break;
-        if (child + 1 < w->event_count && earlier(&w->events[child + 1], &w->events[child]))
-            child++;
+        if (child + 1 < w->event_count)
+            child += earlier(&w->events[child + 1], &w->events[child]);
         if (!earlier(&w->events[child], &last))
             break;
         w->events[i] = w->events[child];
@@ -47,13 +48,6 @@ bool event_pop(world *w, event *out)
     }
     w->events[i] = last;
     return true;
-}
-
-uint64_t clock_local(const box *b, uint64_t real)
-{
-    if (b->frozen)
-        return b->local_base;
-    return b->local_base + (real - b->real_base) * b->rate / 1000000;
 }
 
 uint64_t clock_real(const box *b, uint64_t local)

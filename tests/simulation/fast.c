@@ -17,23 +17,31 @@ typedef uint64_t lanes __attribute__((vector_size(64)));
 
 #define FIELD offsetof(dpx_disk_common, crc32c)
 
-/* 64 bytes at a time in eight lanes, each weighted by its round; then every lane by an odd
- * factor of its own: any one bit that flips changes the sum.  The field itself counts as zero. */
+static lanes load(const uint8_t *at)
+{
+    lanes part;
+    memcpy(&part, at, sizeof part);
+    return part;
+}
+
+/* 64 bytes at a time in eight lanes, each weighted by its round (two sums side by side: the even and the odd rounds);
+ * then every lane by an odd factor of its own: any one bit that flips changes the sum.  The field itself counts as
+ * zero. */
 uint32_t __wrap_dpx_block_crc(const void *data, size_t length)
 {
-    static const lanes odd = {0xbf58476d1ce4e5b9, 0x94d049bb133111eb, 0xbf58476d1ce4e5bd, 0x94d049bb133111ef,
-                              0xbf58476d1ce4e5c1, 0x94d049bb133111f3, 0xbf58476d1ce4e5c5, 0x94d049bb133111f7};
+    static const lanes factors = {0xbf58476d1ce4e5b9, 0x94d049bb133111eb, 0xbf58476d1ce4e5bd, 0x94d049bb133111ef,
+                                  0xbf58476d1ce4e5c1, 0x94d049bb133111f3, 0xbf58476d1ce4e5c5, 0x94d049bb133111f7};
     const uint8_t *at = data;
-    lanes sum, part;
+    const size_t step = sizeof(lanes);
     uint32_t field;
-    memcpy(&sum, at, sizeof sum);
     memcpy(&field, at + FIELD, sizeof field);
-    sum[FIELD / 8] -= (uint64_t)field << (FIELD % 8 * 8);
-    for (size_t i = sizeof sum; i < length; i += sizeof sum) {
-        memcpy(&part, at + i, sizeof part);
-        sum = sum + (sum << 7) + part;
+    lanes even = load(at), odd = load(at + step);
+    even[FIELD / 8] -= (uint64_t)field << (FIELD % 8 * 8);
+    for (size_t i = 2 * step; i < length; i += 2 * step) {
+        even = even + (even << 7) + load(at + i);
+        odd = odd + (odd << 7) + load(at + i + step);
     }
-    sum *= odd;
+    lanes sum = (even + (even << 5) + odd) * factors;
     uint64_t all = sum[0] + sum[1] + sum[2] + sum[3] + sum[4] + sum[5] + sum[6] + sum[7];
     all ^= all >> 32;
     return (uint32_t)(all ^ all >> 16);

@@ -395,7 +395,10 @@ typedef struct world {
 
 void event_push(world *w, uint64_t at, enum event_kind kind, uint8_t host, uint16_t index, uint32_t stamp);
 bool event_pop(world *w, event *out);
-uint64_t clock_local(const box *b, uint64_t real);
+static inline uint64_t clock_local(const box *b, uint64_t real)
+{
+    return b->frozen ? b->local_base : b->local_base + (real - b->real_base) * b->rate / 1000000;
+}
 /* The earliest real time at which the clock shows at least `local`; DPX_NEVER while it is frozen. */
 uint64_t clock_real(const box *b, uint64_t local);
 void clock_freeze(box *b, uint64_t real);
