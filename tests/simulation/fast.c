@@ -17,11 +17,11 @@ typedef uint64_t lanes __attribute__((vector_size(64)));
 
 #define FIELD offsetof(dpx_disk_common, crc32c)
 
-static lanes load(const uint8_t *at)
+static void add(lanes *sum, const uint8_t *at)
 {
     lanes part;
     memcpy(&part, at, sizeof part);
-    return part;
+    *sum = *sum + (*sum << 7) + part;
 }
 
 /* 64 bytes at a time in eight lanes, each weighted by its round (two sums side by side: the even and the odd rounds);
@@ -34,12 +34,14 @@ uint32_t __wrap_dpx_block_crc(const void *data, size_t length)
     const uint8_t *at = data;
     const size_t step = sizeof(lanes);
     uint32_t field;
+    lanes even, odd;
     memcpy(&field, at + FIELD, sizeof field);
-    lanes even = load(at), odd = load(at + step);
+    memcpy(&even, at, step);
+    memcpy(&odd, at + step, step);
     even[FIELD / 8] -= (uint64_t)field << (FIELD % 8 * 8);
     for (size_t i = 2 * step; i < length; i += 2 * step) {
-        even = even + (even << 7) + load(at + i);
-        odd = odd + (odd << 7) + load(at + i + step);
+        add(&even, at + i);
+        add(&odd, at + i + step);
     }
     lanes sum = (even + (even << 5) + odd) * factors;
     uint64_t all = sum[0] + sum[1] + sum[2] + sum[3] + sum[4] + sum[5] + sum[6] + sum[7];
