@@ -5,11 +5,15 @@
  * sound writes to own blocks only, and verdicts that do not contradict what is settled on the disks (truth.h). */
 #include "truth.h"
 
-enum { ACTORS = 2, ACTS = 12, STEPS = 200000 };
+enum { ACTORS = 2, ACTS = 12, STEPS = 200000, BLOCKS = 64 };
+
+#define OUTLIVES (5 * TOLERANCE / 2) /* longer than T_dead */
 
 typedef struct actor {
     dpx_lease leases[NAMES];
     bool held[NAMES];
+    bool shaken[NAMES];  /* old content came back, no majority shows the flag: others may take it until it looks … */
+    bool overrun[NAMES]; /* … and one has, exclusively */
     enum dpx_mode modes[NAMES];
     dpx_uuid state_lease[NAMES];
     uint64_t state_token[NAMES];
@@ -18,6 +22,8 @@ typedef struct actor {
 
 static stage scene;
 static actor actors[ACTORS];
+static uint8_t earlier[DPX_MAX_DISKS][BLOCKS][DPX_BLOCK_MIN]; /* what a block held before it was written last */
+static bool rewritten[DPX_MAX_DISKS][BLOCKS];
 
 static bool lives(uint32_t h)
 {
@@ -30,7 +36,7 @@ static void forget_leases(uint32_t h)
 {
     for (uint32_t n = 0; n < NAMES; n++) {
         dpx_lease_reset(&actors[h].leases[n], lease_name(n), strlen(lease_name(n)));
-        actors[h].held[n] = false;
+        actors[h].held[n] = actors[h].shaken[n] = actors[h].overrun[n] = false;
     }
 }
 
@@ -45,14 +51,19 @@ static bool unending(uint32_t h, dpx_verdict verdict, const char *what)
     return true;
 }
 
-static void join(uint32_t h, uint64_t patience)
+static void join(uint32_t h, uint32_t slot, uint64_t patience)
 {
     if (lives(h))
         return;
     forget_leases(h);
-    dpx_verdict verdict = stage_join_in(&scene, h, (uint8_t)(11 + h + 2 * actors[h].lives_lived++ % 8), DPX_ANY_SLOT,
-                                        patience);
+    dpx_verdict verdict = stage_join_in(&scene, h, (uint8_t)(11 + h + 2 * actors[h].lives_lived++ % 8), slot, patience);
     unending(h, verdict, "a claim");
+}
+
+static bool conflict(uint32_t h, uint32_t other, uint32_t n, enum dpx_mode mode)
+{
+    return other != h && lives(other) && actors[other].held[n] &&
+           (mode == DPX_MODE_EXCLUSIVE || actors[other].modes[n] == DPX_MODE_EXCLUSIVE);
 }
 
 /* Nobody else may hold what was just taken. */
@@ -60,11 +71,14 @@ static void taken(uint32_t h, uint32_t n, const dpx_wish *wish)
 {
     actor *me = &actors[h];
     judge_taken(&scene, &scene.hosts[h], wish);
-    for (uint32_t other = 0; other < ACTORS; other++)
-        MUST(other == h || !lives(other) || !actors[other].held[n] ||
-                 (wish->mode == DPX_MODE_SHARED && actors[other].modes[n] == DPX_MODE_SHARED),
-             "%s: taken by %u although %u holds it", lease_name(n), h, other);
+    for (uint32_t other = 0; other < ACTORS; other++) {
+        if (!conflict(h, other, n, wish->mode))
+            continue;
+        MUST(actors[other].shaken[n], "%s: taken by %u although %u holds it", lease_name(n), h, other);
+        actors[other].overrun[n] |= wish->mode == DPX_MODE_EXCLUSIVE;
+    }
     me->held[n] = true;
+    me->shaken[n] = me->overrun[n] = false;
     me->modes[n] = wish->mode;
     me->state_lease[n] = wish->lease->header.lease;
     me->state_token[n] = wish->token;
@@ -87,7 +101,7 @@ static void take(uint32_t h, const record *act)
                                     .label_length = 4,
                                     .label = "fuzz"};
     }
-    uint64_t patience = act->at % 8 == 7 ? 100 * DPX_SECOND : act->at % 8 * 50 * DPX_MS;
+    uint64_t patience = act->at % 8 == 7 ? OUTLIVES : act->at % 8 * 50 * DPX_MS;
     dpx_verdict verdict = stage_round(&scene, h, DPX_ROUND_TAKE, wishes, count, patience, NULL);
     if (unending(h, verdict, "a take"))
         return;
@@ -103,7 +117,7 @@ static void release(uint32_t h, uint32_t n)
     dpx_own own;
     if (!actors[h].held[n])
         return;
-    actors[h].held[n] = false;
+    actors[h].held[n] = actors[h].shaken[n] = actors[h].overrun[n] = false;
     uint32_t area = wish.lease->header.area;
     dpx_verdict verdict = stage_round(&scene, h, DPX_ROUND_RELEASE, &wish, 1, 0, NULL);
     if (unending(h, verdict, "a release"))
@@ -111,6 +125,27 @@ static void release(uint32_t h, uint32_t n)
     if (verdict == DPX_DONE)
         MUST(settled_own(&scene, area, scene.hosts[h].world.self.slot, &own) && own.hold == 0,
              "released, and a majority shows the flag");
+}
+
+/* A majority shows the flag of what it holds. */
+static bool stands(uint32_t h, uint32_t n)
+{
+    dpx_own own;
+    uint32_t area = actors[h].leases[n].header.area;
+    return settled_own(&scene, area, scene.hosts[h].world.self.slot, &own) && own.hold != 0 &&
+           own.mode == actors[h].modes[n] && dpx_incarnation_equal(&own.who, &scene.hosts[h].world.self);
+}
+
+/* It was told that it still holds this. */
+static void kept(uint32_t h, uint32_t n)
+{
+    actor *me = &actors[h];
+    MUST(stands(h, n), "%s: kept by %u, and no majority shows it", lease_name(n), h);
+    MUST(!me->overrun[n], "%s: kept by %u although it was taken since", lease_name(n), h);
+    for (uint32_t other = 0; other < ACTORS; other++)
+        MUST(!conflict(h, other, n, me->modes[n]) || actors[other].shaken[n], "%s: kept by %u although %u holds it",
+             lease_name(n), h, other);
+    me->shaken[n] = false;
 }
 
 static void watch(uint32_t h)
@@ -128,9 +163,25 @@ static void watch(uint32_t h)
     dpx_verdict verdict = stage_round(&scene, h, DPX_ROUND_WATCH, wishes, count, 0, NULL);
     if (unending(h, verdict, "watching"))
         return;
-    for (uint32_t i = 0; i < count; i++)
+    for (uint32_t i = 0; i < count; i++) {
         if (wishes[i].outcome == DPX_LOST)
             release(h, names[i]); /* as the engine does */
+        else if (wishes[i].outcome == DPX_DONE && scene.fault == FAULT_NONE && lives(h))
+            kept(h, names[i]);
+    }
+}
+
+/* The own block of what it holds falls back, on one disk, to what it held before: a completed write was sent again. */
+static void relapse(uint32_t h, const record *act)
+{
+    const dpx_geometry *geometry = &scene.disks.geometry;
+    uint32_t n = act->field % NAMES, disk = act->disks % geometry->disks;
+    uint64_t block = dpx_own_block(geometry, actors[h].leases[n].header.area, scene.hosts[h].world.self.slot);
+    if (!actors[h].held[n] || !rewritten[disk][block])
+        return;
+    memcpy(disk_block(&scene.disks, disk, block), earlier[disk][block], geometry->block_size);
+    rewritten[disk][block] = false;
+    actors[h].shaken[n] = !stands(h, n);
 }
 
 static void find(uint32_t h, const record *act)
@@ -159,7 +210,7 @@ static void change(uint32_t h, const record *act)
             return;
     changing = true;
     dpx_verdict verdict = stage_change(&scene, h, kind, kind == DPX_CHANGE_RESOLVE ? area : lease,
-                                       (uint8_t)(act->value | 128), act->at % 4 * DPX_SECOND);
+                                       (uint8_t)(act->value | 128), act->at % 4 * TOLERANCE / 8);
     changing = false;
     if (unending(h, verdict, "a change"))
         return;
@@ -195,7 +246,7 @@ static void retire(uint32_t h, const record *act)
         if (other != h && scene.lives[other] && scene.hosts[other].world.self.slot == slot)
             forget_leases(other);
     dpx_heart_retire(scene.hosts[h].heart, slot, peer->record.who.generation);
-    stage_pass(&scene, 2 * DPX_SECOND);
+    stage_pass(&scene, TOLERANCE / 20);
 }
 
 static void reclaim(uint32_t h, const record *act)
@@ -218,16 +269,18 @@ static void reclaim(uint32_t h, const record *act)
 static void perform(const record *act)
 {
     uint32_t h = act->block % ACTORS;
-    enum { JOIN, TAKE, RELEASE, WATCH, FIND, CHANGE, REWRITE, RETIRE, RECLAIM, LEAVE, PASS, KILL, KINDS };
+    enum { JOIN, TAKE, RELEASE, WATCH, FIND, CHANGE, REWRITE, RETIRE, RECLAIM, LEAVE, PASS, KILL, RELAPSE,
+           KINDS };
     uint32_t kind = act->what % 16;
     if (kind >= KINDS)
         kind = TAKE;
     if (kind == PASS) {
-        stage_pass(&scene, act->at % 4 == 3 ? 90 * DPX_SECOND : (1 + act->at % 4) * 3 * DPX_SECOND);
+        stage_pass(&scene, act->at % 4 == 3 ? OUTLIVES : (1 + act->at % 4) * TOLERANCE / 12);
         return;
     }
     if (!lives(h)) {
-        join(h, kind == JOIN ? act->at % 2 * 100 * DPX_SECOND : 0);
+        bool chosen = kind == JOIN && act->how < 128;
+        join(h, chosen ? act->other % HOSTS : DPX_ANY_SLOT, kind == JOIN ? act->at % 2 * OUTLIVES : 0);
         return;
     }
     switch (kind) {
@@ -245,6 +298,7 @@ static void perform(const record *act)
         if (lives(h) && scene.hung_count == 0)
             stage_leave(&scene, h);
         break;
+    case RELAPSE: relapse(h, act); break;
     case KILL:
         stage_kill(&scene, h);
         forget_leases(h);
@@ -253,14 +307,24 @@ static void perform(const record *act)
     }
 }
 
+/* Called when a write is issued, before it lands. */
+static void issued(stage *s, const memory_host *host, uint32_t disk, const dpx_extent *extent)
+{
+    judge_write(s, host, disk, extent);
+    memcpy(earlier[disk][extent->block], disk_block(&s->disks, disk, extent->block), s->disks.geometry.block_size);
+    rewritten[disk][extent->block] = true;
+}
+
 static void set_scene(const record *head)
 {
     const base *from = base_image(head->what);
     memset(&scene, 0, sizeof scene);
     memset(actors, 0, sizeof actors);
     memset(owners, 0, sizeof owners);
+    memset(rewritten, 0, sizeof rewritten);
+    MUST(from->geometry.total_blocks <= BLOCKS && from->geometry.block_size == DPX_BLOCK_MIN, "a larger base");
     scene.disks.geometry = from->geometry;
-    scene.disks.now = from->now + DPX_SECOND;
+    scene.disks.now = from->now + TOLERANCE / 40;
     size_t bytes = (size_t)from->geometry.total_blocks * from->geometry.block_size;
     for (uint32_t d = 0; d < from->geometry.disks; d++) {
         scene.disks.blocks[d] = aligned_alloc(4096, bytes);
@@ -288,7 +352,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         if (head.block >> slot & 1)
             meet_owner(&scene, slot);
     scene.tick = owners_beat;
-    scene.written = judge_write;
+    scene.written = issued;
     owners_beat(&scene);
     scene.fault = (stage_fault)(head.how % (2 * STAGE_FAULTS));
     if (scene.fault >= STAGE_FAULTS)

@@ -51,7 +51,7 @@ def test_target(target: str, built: Path, tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, "ASAN_OPTIONS": "quarantine_size_mb=8"},
+        env={**os.environ, "ASAN_OPTIONS": "quarantine_size_mb=8:max_malloc_fill_size=0"},
     )
     assert run.returncode == 0, run.stderr[-6000:]
     executed = re.search(r"number_of_executed_units: (\d+)", run.stderr)

@@ -17,7 +17,8 @@ static owner owners[HOSTS];
 static inline bool copy_of(stage *s, uint32_t disk, uint64_t index, enum dpx_kind kind, const uint8_t **block)
 {
     *block = disk_block(&s->disks, disk, index);
-    return dpx_block_check(*block, &s->disks.geometry, kind, disk, index) == DPX_SOUND;
+    return memcmp(*block, DPX_MAGIC, 8) == 0 && /* said twice: the check is among what is tested */
+           dpx_block_check(*block, &s->disks.geometry, kind, disk, index) == DPX_SOUND;
 }
 
 /* The copy that every majority shows as the newest; NULL: it depends. */

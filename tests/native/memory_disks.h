@@ -29,7 +29,9 @@ typedef struct memory_host {
     dpx_lease directory;
 } memory_host;
 
-static inline void disks_format(memory_disks *disks, uint32_t count, uint32_t hosts, uint32_t leases)
+/* S = tolerance; K, W and T_claim in the usual proportion to it. */
+static inline void disks_format_timed(memory_disks *disks, uint32_t count, uint32_t hosts, uint32_t leases,
+                                      uint64_t tolerance)
 {
     memset(disks, 0, sizeof *disks);
     dpx_geometry *geometry = &disks->geometry;
@@ -37,9 +39,9 @@ static inline void disks_format(memory_disks *disks, uint32_t count, uint32_t ho
     geometry->max_hosts = hosts;
     geometry->max_leases = leases;
     geometry->disks = count;
-    geometry->outage_tolerance = 40 * DPX_SECOND;
-    geometry->kill_grace = geometry->watchdog_timeout = 10 * DPX_SECOND;
-    geometry->claim_time = DPX_SECOND;
+    geometry->outage_tolerance = tolerance;
+    geometry->kill_grace = geometry->watchdog_timeout = tolerance / 4;
+    geometry->claim_time = tolerance / 40;
     memset(geometry->uuid.bytes, 7, sizeof geometry->uuid.bytes);
     if (!dpx_geometry_derive(geometry))
         abort();
@@ -51,6 +53,11 @@ static inline void disks_format(memory_disks *disks, uint32_t count, uint32_t ho
             if (dpx_place_of(geometry, b).kind != 0)
                 dpx_empty_encode(disks->blocks[d] + b * geometry->block_size, geometry, d, b, 0);
     }
+}
+
+static inline void disks_format(memory_disks *disks, uint32_t count, uint32_t hosts, uint32_t leases)
+{
+    disks_format_timed(disks, count, hosts, leases, 40 * DPX_SECOND);
 }
 
 static inline void disks_free(memory_disks *disks)

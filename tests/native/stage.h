@@ -450,11 +450,16 @@ static inline dpx_end stage_leave(stage *s, uint32_t h)
     return dpx_heart_end(host->heart);
 }
 
-static inline void stage_open(stage *s, uint32_t disks, uint32_t hosts, uint32_t leases)
+static inline void stage_open_timed(stage *s, uint32_t disks, uint32_t hosts, uint32_t leases, uint64_t tolerance)
 {
     memset(s, 0, sizeof *s);
-    disks_format(&s->disks, disks, hosts, leases);
+    disks_format_timed(&s->disks, disks, hosts, leases, tolerance);
     s->tick_at = DPX_NEVER;
+}
+
+static inline void stage_open(stage *s, uint32_t disks, uint32_t hosts, uint32_t leases)
+{
+    stage_open_timed(s, disks, hosts, leases, 40 * DPX_SECOND);
 }
 
 static inline void stage_close(stage *s)
