@@ -138,6 +138,7 @@ struct dpx_task {
     bool active;
     bool reported;
     bool owned;           /* a thread still reads it: not to be recycled */
+    bool near;            /* whoever steps it sleeps until its one request is complete */
     bool keeps;           /* its entries become free when its flag is down */
     uint64_t fitted_at;   /* when it was last given out for about as many leases as it has room for */
     uint32_t outstanding;

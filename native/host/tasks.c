@@ -364,7 +364,10 @@ static void issue(dpx_task *task, dpx_request *request)
     host->outstanding++;
     task->outstanding++;
     task->out[request->disk]++;
-    dpx_disk_submit(disk, lane, request, gate, completed, task);
+    if (task->near)
+        dpx_disk_submit_near(disk, lane, request, gate, completed, task);
+    else
+        dpx_disk_submit(disk, lane, request, gate, completed, task);
 }
 
 /* ---- stepping ---- */
@@ -418,7 +421,9 @@ bool dpx_task_await(dpx_task *task, dpx_caller *caller, uint64_t *deadline)
     dpx_host *host = task->host;
     task->owned = true;
     task->caller = caller;
+    task->near = host->geometry.disks == 1; /* the workers of several start side by side */
     dpx_task_start(task);
+    task->near = false;
     while (!task->reported && !host->over && dpx_wait(host, caller, deadline))
         continue;
     if (!task->reported && !host->over)

@@ -85,8 +85,8 @@ void dpx_disk_block_size(dpx_disk *disk, uint32_t bytes)
     atomic_store(&disk->block_size, bytes);
 }
 
-void dpx_disk_submit(dpx_disk *disk, dpx_lane lane, dpx_request *request, const _Atomic uint64_t *gate,
-                     dpx_disk_done *done, void *context)
+static void prepare(dpx_disk *disk, dpx_request *request, const _Atomic uint64_t *gate, dpx_disk_done *done,
+                    void *context)
 {
     request->error = 0;
     request->writes_issued = false;
@@ -102,7 +102,20 @@ void dpx_disk_submit(dpx_disk *disk, dpx_lane lane, dpx_request *request, const 
     request->queue.done = done;
     request->queue.context = context;
     atomic_fetch_add(&disk->outstanding, 1);
-    dpx_lane_submit(disk, &disk->lanes[lane], request);
+}
+
+void dpx_disk_submit(dpx_disk *disk, dpx_lane lane, dpx_request *request, const _Atomic uint64_t *gate,
+                     dpx_disk_done *done, void *context)
+{
+    prepare(disk, request, gate, done, context);
+    dpx_lane_submit(disk, &disk->lanes[lane], request, false);
+}
+
+void dpx_disk_submit_near(dpx_disk *disk, dpx_lane lane, dpx_request *request, const _Atomic uint64_t *gate,
+                          dpx_disk_done *done, void *context)
+{
+    prepare(disk, request, gate, done, context);
+    dpx_lane_submit(disk, &disk->lanes[lane], request, true);
 }
 
 void dpx_disk_expire(dpx_disk *disk, uint64_t since)

@@ -62,6 +62,10 @@ typedef void dpx_disk_done(void *context, dpx_request *request);
  * A disk that is not open completes it at once with -ENODEV; a read-only one refuses writes with -EROFS. */
 void dpx_disk_submit(dpx_disk *disk, dpx_lane lane, dpx_request *request, const _Atomic uint64_t *gate,
                      dpx_disk_done *done, void *context);
+/* Likewise, by a thread that sleeps until it is complete: the worker that is woken starts on this
+ * processor, which is about to be free. */
+void dpx_disk_submit_near(dpx_disk *disk, dpx_lane lane, dpx_request *request, const _Atomic uint64_t *gate,
+                          dpx_disk_done *done, void *context);
 
 /* Completes with -ETIMEDOUT, nothing issued, every request that has been queued without
  * being started since before `since`.  (What was issued can only be waited for.) */

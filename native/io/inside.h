@@ -16,6 +16,7 @@
 #endif
 #include <linux/aio_abi.h>
 #include <pthread.h>
+#include <sched.h>
 
 #include "disk.h"
 
@@ -50,6 +51,19 @@ void dpx_thread_join(dpx_thread *thread);  /* and frees the stack */
 void dpx_thread_leave(dpx_thread *thread); /* never joined: it may hang for ever */
 /* Locks the stack in memory; real-time priority.  0 or -errno of the first refusal. */
 int dpx_thread_harden(dpx_thread *thread, int realtime_priority);
+
+/* Where a sleeping thread wakes: bound to the processor of whoever wakes it and goes to sleep next, it
+ * starts there as soon as that is free, with warm caches and no other processor to be roused
+ * (docs/decisions/0012).  Awake, it runs where it may again. */
+typedef struct dpx_bond {
+    pid_t thread;
+    bool bound;
+    cpu_set_t before;
+} dpx_bond;
+
+void dpx_bond_self(dpx_bond *bond); /* this thread's */
+void dpx_bond_here(dpx_bond *bond); /* before it is woken */
+void dpx_bond_end(dpx_bond *bond);  /* by the thread itself, once it is awake */
 
 /* A mutex that lends the priority of who waits for it to who holds it, where supported. */
 int dpx_lock_init(pthread_mutex_t *lock);
@@ -109,6 +123,7 @@ typedef struct dpx_worker {
     struct dpx_disk *disk;
     struct dpx_queue *lane;
     struct dpx_worker *next_idle;
+    dpx_bond bond;         /* whoever has taken it off the idle ones may set it, then rings */
     _Atomic uint32_t bell; /* 1: look at the queue */
     bool calling;          /* in a callback: this thread's own */
     bool kept;             /* … which queued a request that this worker takes next */
@@ -136,7 +151,7 @@ typedef struct dpx_queue {
 int dpx_lane_init(struct dpx_disk *disk, dpx_queue *lane, const char *name, uint32_t depth,
                   uint32_t wanted);
 int dpx_lane_add_worker(struct dpx_disk *disk, dpx_queue *lane);
-void dpx_lane_submit(struct dpx_disk *disk, dpx_queue *lane, dpx_request *request);
+void dpx_lane_submit(struct dpx_disk *disk, dpx_queue *lane, dpx_request *request, bool near);
 /* Unlinks and returns the queued requests older than `since`, in order. */
 dpx_request *dpx_lane_take_older(dpx_queue *lane, uint64_t since);
 /* From now on requests go to another handle (NULL: nowhere), of which the lane becomes a user.

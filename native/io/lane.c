@@ -102,6 +102,7 @@ static dpx_request *next_request(dpx_worker *worker, dpx_handle **handle)
         pthread_mutex_unlock(&lane->lock);
         while (!atomic_load(&worker->bell))
             dpx_sleep(&worker->bell, 0, UINT64_MAX);
+        dpx_bond_end(&worker->bond);
         pthread_mutex_lock(&lane->lock);
     }
     if (request) {
@@ -139,6 +140,7 @@ static void work(void *argument)
     dpx_request *request;
     dpx_handle *handle;
     this_worker = worker;
+    dpx_bond_self(&worker->bond);
     while ((request = next_request(worker, &handle)) != NULL) {
         carry(worker, request, handle);
         dpx_handle_drop(worker->disk, handle);
@@ -201,7 +203,7 @@ static int refusal(const dpx_disk *disk, const dpx_queue *lane, const dpx_reques
     return disk->read_only && request->write_count > 0 ? -EROFS : 0;
 }
 
-void dpx_lane_submit(dpx_disk *disk, dpx_queue *lane, dpx_request *request)
+void dpx_lane_submit(dpx_disk *disk, dpx_queue *lane, dpx_request *request, bool near)
 {
     dpx_worker *woken = NULL;
     pthread_mutex_lock(&lane->lock);
@@ -221,6 +223,8 @@ void dpx_lane_submit(dpx_disk *disk, dpx_queue *lane, dpx_request *request)
     }
     pthread_mutex_unlock(&lane->lock);
     if (woken) {
+        if (near)
+            dpx_bond_here(&woken->bond);
         atomic_store(&woken->bell, 1);
         dpx_wake(&woken->bell, 1);
     }

@@ -6,6 +6,7 @@
 #include <sched.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 static size_t guard_bytes(void)
@@ -91,6 +92,34 @@ int dpx_thread_harden(dpx_thread *thread, int realtime_priority)
     struct sched_param parameter = {.sched_priority = realtime_priority};
     int refused = -pthread_setschedparam(thread->id, SCHED_RR, &parameter);
     return error ? error : refused;
+}
+
+void dpx_bond_self(dpx_bond *bond)
+{
+    bond->thread = (pid_t)syscall(SYS_gettid);
+}
+
+/* Refused (no longer allowed to run here, more processors than the set has room for): the kernel
+ * chooses, as it does otherwise. */
+void dpx_bond_here(dpx_bond *bond)
+{
+    int here = sched_getcpu();
+    if (here < 0)
+        return;
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    CPU_SET((size_t)here, &one);
+    bond->bound = sched_getaffinity(bond->thread, sizeof bond->before, &bond->before) == 0 &&
+                  sched_setaffinity(bond->thread, sizeof one, &one) == 0;
+}
+
+void dpx_bond_end(dpx_bond *bond)
+{
+    if (bond->bound && sched_setaffinity(0, sizeof bond->before, &bond->before) != 0) {
+        memset(&bond->before, 0xff, sizeof bond->before); /* none of them is left: wherever the cpuset permits */
+        sched_setaffinity(0, sizeof bond->before, &bond->before);
+    }
+    bond->bound = false;
 }
 
 int dpx_lock_init(pthread_mutex_t *lock)

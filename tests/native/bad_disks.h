@@ -228,6 +228,12 @@ void dpx_disk_submit(dpx_disk *disk, dpx_lane lane, dpx_request *request, const 
     pthread_mutex_unlock(&disk->lock);
 }
 
+void dpx_disk_submit_near(dpx_disk *disk, dpx_lane lane, dpx_request *request, const _Atomic uint64_t *gate,
+                          dpx_disk_done *done, void *context)
+{
+    dpx_disk_submit(disk, lane, request, gate, done, context);
+}
+
 void dpx_disk_expire(dpx_disk *disk, uint64_t since)
 {
     dpx_request *expired = NULL;

@@ -1,5 +1,6 @@
 /* The I/O room: requests carried out, in order, or refused with nothing done. */
 #include "disks.h"
+#include "io/inside.h"
 
 #include <sys/resource.h>
 
@@ -242,6 +243,76 @@ static void expired_in_the_queue(void)
     CHECK_EQ(byte_in_file(path, 23), 0x99);
 }
 
+/* ---- where workers wake ---- */
+
+typedef struct sleeper {
+    dpx_bond bond;
+    _Atomic uint32_t bell;
+    sem_t ready;
+    cpu_set_t allowed; /* once awake */
+} sleeper;
+
+static void *sleep_once(void *argument)
+{
+    sleeper *one = argument;
+    dpx_bond_self(&one->bond);
+    sem_post(&one->ready);
+    while (!atomic_load(&one->bell))
+        dpx_sleep(&one->bell, 0, UINT64_MAX);
+    dpx_bond_end(&one->bond);
+    sched_getaffinity(0, sizeof one->allowed, &one->allowed);
+    return NULL;
+}
+
+static void woken_here(void)
+{
+    sleeper one = {.bell = 0};
+    pthread_t thread;
+    cpu_set_t mine, bound;
+    sem_init(&one.ready, 0, 0);
+    sched_getaffinity(0, sizeof mine, &mine);
+    CHECK_EQ(pthread_create(&thread, NULL, sleep_once, &one), 0);
+    while (sem_wait(&one.ready) != 0)
+        continue;
+    dpx_bond_here(&one.bond);
+    CHECK(one.bond.bound);
+    CHECK_EQ(sched_getaffinity(one.bond.thread, sizeof bound, &bound), 0);
+    CHECK_EQ(CPU_COUNT(&bound), 1);
+    atomic_store(&one.bell, 1);
+    dpx_wake(&one.bell, 1);
+    pthread_join(thread, NULL);
+    CHECK(CPU_EQUAL(&one.allowed, &mine));
+    CHECK(!one.bond.bound);
+}
+
+static void note_allowed(void *context, dpx_request *request)
+{
+    (void)request;
+    sleeper *one = context;
+    sched_getaffinity(0, sizeof one->allowed, &one->allowed);
+    sem_post(&one->ready);
+}
+
+/* On a single processor this shows nothing. */
+static void near_and_free_again(void)
+{
+    dpx_disk *disk = open_disk(make_file("near", BLOCKS), false, 2);
+    sleeper one = {.bell = 0};
+    cpu_set_t mine;
+    sem_init(&one.ready, 0, 0);
+    sched_getaffinity(0, sizeof mine, &mine);
+    for (unsigned round = 0; round < 50; round++) {
+        dpx_extent read = {.block = round, .count = 1, .data = input};
+        dpx_request request = {.read_count = 1, .reads = &read};
+        dpx_disk_submit_near(disk, DPX_LANE_WORK, &request, NULL, note_allowed, &one);
+        while (sem_wait(&one.ready) != 0)
+            continue;
+        CHECK_EQ(request.error, 0);
+        CHECK(CPU_EQUAL(&one.allowed, &mine));
+    }
+    stop_disk(disk);
+}
+
 /* A request that submits itself again from its callback, as a state machine's rounds do. */
 typedef struct chain {
     dpx_disk *disk;
@@ -306,6 +377,8 @@ int main(int count, char **arguments)
     RUN(failing_write);
     RUN(read_only_and_not_open);
     RUN(expired_in_the_queue);
+    RUN(woken_here);
+    RUN(near_and_free_again);
     RUN(many_at_once);
     dpx_buffer_free(buffer, 2 * (size_t)BLOCKS * BLOCK);
     return check_finish("test_disk");
