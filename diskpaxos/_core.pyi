@@ -6,7 +6,7 @@ aligned to 4096 bytes (an anonymous ``mmap`` is).  Everything that may block rel
 """
 
 from collections.abc import Sequence
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol, TypeVar
 
 class _Buffer(Protocol):
     def __buffer__(self, flags: int, /) -> memoryview: ...
@@ -184,10 +184,20 @@ class Space:
     def write(self, disk: int, block: int, buffer: _Buffer | memoryview, timeout: int) -> None: ...
     def close(self) -> None: ...
 
-class Grant(NamedTuple):
-    handle: int
-    token: int
-    lease: bytes
+class Grant:
+    """What an acquire was granted for one of its asks."""
+
+    @property
+    def _handle(self) -> int:
+        """0: nothing."""
+
+    @property
+    def _token(self) -> int: ...
+    @property
+    def _uuid_bytes(self) -> bytes:
+        """UUID of the lease."""
+
+_Grant = TypeVar("_Grant", bound=Grant)
 
 class HoldInfo(NamedTuple):
     handle: int
@@ -268,13 +278,14 @@ class Host:
         asks: Sequence[tuple[bytes, int, tuple[bytes, int] | None, bytes]],
         create: bool,
         timeout: int | None,
-        granted: list[Grant],
+        grants: list[_Grant],
+        held: dict[int, _Grant],
     ) -> None:
-        """asks: name, mode, what to resume (lease UUID, token), label.  Appends the grants to
-        ``granted``, in order: a list, so that no signal can come between the grant and the
-        caller's knowing of it."""
+        """asks: name, mode, what to resume (lease UUID, token), label.  Fills in ``grants``, one for
+        each, and enters them in ``held`` by their handles: here, so that no signal can come between
+        the grant and the caller's knowing of it."""
 
-    def release(self, handles: Sequence[int], timeout: int | None) -> None: ...
+    def release(self, grants: list[_Grant], timeout: int | None) -> None: ...
     def create(self, name: bytes, timeout: int | None) -> None: ...
     def delete(self, name: bytes, timeout: int | None) -> None: ...
     def hold(self, handle: int) -> HoldInfo: ...

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from diskpaxos.lockspace import Lockspace
 
 _log = logging.getLogger("diskpaxos")
-_Wish: TypeAlias = tuple[str, Mode, str | None, str]  #: name, mode, state, label: as of a Request
+_Ask: TypeAlias = tuple[bytes, int, tuple[bytes, int] | None, bytes]  #: as the core takes it
 _OTHER_CALLS = 1.0  # seconds that leave waits for calls of other threads to end
 
 
@@ -91,6 +91,7 @@ class Host:
         self._pid = os.getpid()
         self._lock = threading.RLock()
         self._leases: dict[int, Lease] = {}
+        self._losses = 0  # told by the core so far
         self._listeners: list[Callable[[HostEvent], object]] = []
         self._closed = False
         state = core.state()
@@ -197,7 +198,9 @@ class Host:
 
         A signal handler that raises (KeyboardInterrupt) ends the wait; then nothing was taken.
         """
-        return self._acquire([(name, mode, state, label)], timeout, create)[0]
+        lease = Lease(self, name, mode, label)
+        self._take([_ask(name, mode, state, label)], [lease], timeout, create)
+        return lease
 
     def acquire_many(
         self, requests: Iterable[str | Request], timeout: float | None = 0, create: bool = True
@@ -208,38 +211,32 @@ class Host:
         of :meth:`acquire`; ``error.lease`` says which lease; the same name twice is an
         InvalidArgumentError.
         """
-        return self._acquire([_wish(item) for item in requests], timeout, create)
+        wanted = [Request(item) if isinstance(item, str) else item for item in requests]
+        leases = [Lease(self, item.name, item.mode, item.label) for item in wanted]
+        self._take([_ask(item.name, item.mode, item.state, item.label) for item in wanted], leases, timeout, create)
+        return leases
 
-    def _acquire(self, wanted: list[_Wish], timeout: float | None, create: bool) -> list[Lease]:
-        asks = [_ask(*wish) for wish in wanted]
+    def _take(self, asks: list[_Ask], leases: list[Lease], timeout: float | None, create: bool) -> None:
         if len(asks) > 1 and len({ask[0] for ask in asks}) != len(asks):
             raise InvalidArgumentError("a lease is asked for twice in one call", "nothing was taken")
         limit = nanoseconds(timeout)
         core = self._use()
         if not asks:
-            return []
-        granted: list[_core.Grant] = []
+            return
+        losses = self._losses
         try:
-            core.acquire(asks, create, limit, granted)
-            leases = [
-                Lease(self, grant, name, mode, label)
-                for grant, (name, mode, _, label) in zip(granted, wanted, strict=True)
-            ]
-            with self._lock:
+            core.acquire(asks, create, limit, leases, self._leases)
+            if self._losses != losses:  # some may have been told before the leases were known here
                 for lease in leases:
-                    self._leases[lease._handle] = lease
-            for lease in leases:  # a loss told before the lease was known here went unheard
-                if not (self._closed or core.held(lease._handle)):
                     lease._probe()
         except _core.CoreError as failure:
-            error = self._typed(failure, "acquire", [wish[0] for wish in wanted])
+            error = self._typed(failure, "acquire", [lease.name for lease in leases])
             raise (self._naming_the_holder(error) if isinstance(error, HeldByThisHostError) else error) from None
         except BaseException:
             # A signal handler may raise between any two steps: what was granted must not stay
             # held without anybody knowing.
-            self._give_back(granted)
+            self._give_back(leases)
             raise
-        return leases
 
     def release_many(self, leases: Sequence[Lease], timeout: float | None = None) -> None:
         """Release several leases in one round; those already released are passed over.
@@ -251,21 +248,26 @@ class Host:
         for lease in leases:
             if lease._host is not self:
                 raise InvalidArgumentError(f"lease {lease.name!r} is not held by this host")
-            lease._probe()
-        mine = [lease for lease in leases if lease._mark_released()]
-        lost = [lease for lease in mine if lease._lost]
+            if not (lease._over or self._closed or self._core.held(lease._handle)):
+                lease._probe()
+        mine: list[Lease] = []
+        lost: Lease | None = None
         with self._lock:
-            for lease in mine:
-                self._leases.pop(lease._handle, None)
+            for lease in leases:
+                if lease._mark_released():
+                    mine.append(lease)
+                    self._leases.pop(lease._handle, None)
+                    if lease._lost and lost is None:
+                        lost = lease
         if mine and not self._closed:
             try:
-                self._core.release([lease._handle for lease in mine], limit)
+                self._core.release(mine, limit)
             except _core.CoreError as failure:
                 error = self._typed(failure, "release", [lease.name for lease in mine])
                 if not (lost and isinstance(error, FinishedError | ClosedError)):
                     raise error from None
         if lost:
-            raise LeaseLostError(lost[0].name, lost[0]._reason)
+            raise LeaseLostError(lost.name, lost._reason)
 
     def leases(self) -> list[Lease]:
         """The leases held now, by whichever thread took them.
@@ -391,7 +393,7 @@ class Host:
         return os.getpid() != self._pid
 
     def _check_fork(self) -> None:
-        if self._forked():
+        if os.getpid() != self._pid:
             raise ForkedError(f"host {self._name!r}")
 
     def _use(self) -> _core.Host:
@@ -426,19 +428,21 @@ class Host:
     def _naming_the_holder(self, error: HeldByThisHostError) -> HeldByThisHostError:
         """The core says that a lease is held here; who holds it is known here."""
         with self._lock:
-            holders = [lease for lease in self._leases.values() if lease.name == error.lease]
+            known = list(self._leases.values())
+        holders = [lease for lease in known if lease.name == error.lease]
         if not holders:
             return error
         return HeldByThisHostError(error.lease, label=holders[0].label, mode=holders[0].mode)
 
-    def _give_back(self, granted: Sequence[_core.Grant]) -> None:
+    def _give_back(self, leases: Sequence[Lease]) -> None:
+        granted = [lease for lease in leases if lease._handle]
         if not granted or self._closed:
             return
         with self._lock:
-            for grant in granted:
-                self._leases.pop(grant.handle, None)
+            for lease in granted:
+                self._leases.pop(lease._handle, None)
         try:
-            self._core.release([grant.handle for grant in granted], 0)
+            self._core.release(granted, 0)
         except _core.CoreError as trouble:
             if trouble.status != "timeout":  # the engine goes on by itself
                 _log.warning("withdrawing an interrupted acquire: %s", trouble.text)
@@ -448,12 +452,14 @@ class Host:
         name = event.name.decode("utf-8", "replace")
         if event.kind == "lost":
             with self._lock:
+                self._losses += 1
                 lease = self._leases.get(event.handle)
             if lease is not None:
                 name = lease.name
                 lease._mark_lost(reason or TAKEN)
         elif event.kind == "finished" and event.end != _core.END_LEFT:
             with self._lock:
+                self._losses += 1
                 leases = list(self._leases.values())
             for lease in leases:
                 lease._mark_lost(reason)
@@ -531,15 +537,9 @@ def _sentence(event: HostEvent) -> str:
     return event.kind
 
 
-def _wish(request: str | Request) -> _Wish:
-    if isinstance(request, str):
-        return request, "exclusive", None, ""
-    return request.name, request.mode, request.state, request.label
-
-
-def _ask(name: str, mode: str, state: str | None, label: str) -> tuple[bytes, int, tuple[bytes, int] | None, bytes]:
+def _ask(name: str, mode: str, state: str | None, label: str) -> _Ask:
     resume = None
     if state is not None:
         saved = SavedState.parse(state)
         resume = (saved.lease.bytes, saved.token)
-    return name_bytes(name, "lease"), mode_number(mode), resume, label_bytes(label)
+    return name_bytes(name, "lease"), mode_number(mode), resume, label_bytes(label) if label else b""

@@ -112,7 +112,7 @@ class Loss:
             os.close(self._fd)
 
 
-class Lease:
+class Lease(_core.Grant):
     """A lease that this host holds, as :meth:`Host.acquire` returned it.
 
     It stays held until :meth:`release`, or until it is lost: the host could not renew its
@@ -125,7 +125,6 @@ class Lease:
     __slots__ = (
         "__weakref__",
         "_callbacks",
-        "_handle",
         "_host",
         "_label",
         "_lock",
@@ -136,13 +135,11 @@ class Lease:
         "_over",
         "_reason",
         "_released",
-        "_token",
-        "_uuid_bytes",
     )
 
-    def __init__(self, host: Host, grant: _core.Grant, name: str, mode: Mode, label: str) -> None:
+    def __init__(self, host: Host, name: str, mode: Mode, label: str) -> None:
         self._host = host
-        self._handle, self._token, self._uuid_bytes = grant
+        self._lock = host._lock  # one for all: a lock of its own is dear, and seldom wanted
         self._name = name
         self._mode: Mode = mode
         self._label = label
@@ -152,7 +149,6 @@ class Lease:
         self._reason = ""
         self._callbacks: tuple[Callable[[Lease], object], ...] = ()
         self._loss: Loss | None = None
-        self._lock = threading.RLock()
 
     @property
     def name(self) -> str:
@@ -277,15 +273,14 @@ class Lease:
                 _log.exception("a callback for the loss of lease %r failed", self.name)
 
     def _mark_released(self) -> bool:
-        """True for the one caller that shall release it."""
-        with self._lock:
-            if self._released:
-                return False
-            self._released = self._over = True
-            self._callbacks = ()
-            if self._loss is not None:
-                self._loss._tell()
-            return True
+        """True for the one caller that shall release it.  The lock is held."""
+        if self._released:
+            return False
+        self._released = self._over = True
+        self._callbacks = ()
+        if self._loss is not None:
+            self._loss._tell()
+        return True
 
     def __enter__(self) -> Lease:
         return self

@@ -17,7 +17,6 @@ cdef dict EVENT_NAMES = {
     <int>DPX_EVENT_RECLAIMED: "reclaimed",
 }
 
-Grant = namedtuple("Grant", "handle token lease")
 HoldInfo = namedtuple("HoldInfo", "handle state lease token mode name")
 HostState = namedtuple(
     "HostState",
@@ -54,6 +53,16 @@ cdef c_bool impatient(void *context) noexcept with gil:
 cdef object hold_info(const dpx_hold_info *info):
     return HoldInfo(info.handle, <int>info.state, uuid_bytes(&info.lease), info.token, <int>info.mode,
                     <bytes>info.name[:info.name_length])
+
+
+cdef class Grant:
+    cdef readonly uint64_t _handle
+    cdef readonly uint64_t _token
+    cdef dpx_uuid _lease
+
+    @property
+    def _uuid_bytes(self):
+        return uuid_bytes(&self._lease)
 
 
 @cython.no_gc_clear  # the space must still be there when a host is freed
@@ -140,12 +149,13 @@ cdef class Host:
             raise core_error(status, failure)
         return 0
 
-    def acquire(self, asks, bint create, timeout, list granted):
+    def acquire(self, asks, bint create, timeout, list grants, dict held):
         cdef uint64_t limit = limit_of(timeout)
         cdef uint32_t count = len(asks)
         cdef dpx_failure failure
         cdef dpx_status status
         cdef dpx_ask *wanted
+        cdef Grant grant
         kept = tuple(asks)  # the names' memory
         memset(&failure, 0, sizeof(failure))
         wanted = <dpx_ask *>calloc(count, sizeof(dpx_ask))
@@ -159,19 +169,22 @@ cdef class Host:
                 with nogil:
                     status = dpx_host_acquire(self.host, wanted, count, create, limit, &failure)
                 if status == DPX_OK:
+                    for i in range(count):  # first of all and without memory: who knows of it can release it
+                        grant = grants[i]
+                        grant._handle = wanted[i].handle
+                        grant._token = wanted[i].token
+                        grant._lease = wanted[i].lease
                     for i in range(count):
-                        # Not Grant(…): that would run Python code, where a signal handler may raise.
-                        granted.append(tuple.__new__(
-                            Grant, (wanted[i].handle, wanted[i].token, uuid_bytes(&wanted[i].lease))))
+                        held[wanted[i].handle] = grants[i]
             finally:
                 self.exit()
         finally:
             free(wanted)
         self.finish(status, &failure)
 
-    def release(self, handles, timeout):
+    def release(self, list grants, timeout):
         cdef uint64_t limit = limit_of(timeout)
-        cdef uint32_t count = len(handles)
+        cdef uint32_t count = len(grants)
         cdef dpx_failure failure
         cdef dpx_status status
         memset(&failure, 0, sizeof(failure))
@@ -180,7 +193,7 @@ cdef class Host:
             raise MemoryError
         try:
             for i in range(count):
-                numbers[i] = handles[i]
+                numbers[i] = (<Grant?>grants[i])._handle
             self.enter()
             try:
                 with nogil:
@@ -232,14 +245,14 @@ cdef class Host:
         return hold_info(&info)
 
     def held(self, uint64_t handle):
-        cdef dpx_hold_info info
+        cdef dpx_hold_state state
         self.enter()
         try:
             with nogil:
-                info = dpx_host_hold(self.host, handle)
+                state = dpx_host_hold_state(self.host, handle)
         finally:
             self.exit()
-        return info.state == DPX_HOLD_HELD
+        return state == DPX_HOLD_HELD
 
     def holds(self):
         cdef uint32_t capacity = 64

@@ -219,6 +219,7 @@ cdef extern from "host/host.h" nogil:
     dpx_status dpx_host_delete(dpx_host *host, const char *name, size_t name_length, uint64_t timeout,
                                dpx_failure *failure)
     dpx_hold_info dpx_host_hold(dpx_host *host, uint64_t handle)
+    dpx_hold_state dpx_host_hold_state(dpx_host *host, uint64_t handle)
     uint32_t dpx_host_holds(dpx_host *host, dpx_hold_info *holds, uint32_t capacity)
     dpx_host_status dpx_host_state(dpx_host *host)
     int dpx_host_event_fd(const dpx_host *host)

@@ -92,6 +92,7 @@ typedef struct dpx_hold_info {
 } dpx_hold_info;
 
 dpx_hold_info dpx_host_hold(dpx_host *host, uint64_t handle); /* UNKNOWN: released or never there */
+dpx_hold_state dpx_host_hold_state(dpx_host *host, uint64_t handle);
 uint32_t dpx_host_holds(dpx_host *host, dpx_hold_info *holds, uint32_t capacity); /* how many there are */
 
 /* ---- life ---- */

@@ -218,6 +218,18 @@ dpx_hold_info dpx_host_hold(dpx_host *host, uint64_t handle)
     return info;
 }
 
+dpx_hold_state dpx_host_hold_state(dpx_host *host, uint64_t handle)
+{
+    if (getpid() != host->pid)
+        return DPX_HOLD_UNKNOWN;
+    dpx_lock(host);
+    dpx_life(host);
+    const dpx_hold *hold = dpx_hold_find(host, handle);
+    dpx_hold_state state = hold ? hold->state : DPX_HOLD_UNKNOWN;
+    dpx_unlock(host);
+    return state;
+}
+
 uint32_t dpx_host_holds(dpx_host *host, dpx_hold_info *holds, uint32_t capacity)
 {
     uint32_t count = 0;
