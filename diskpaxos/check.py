@@ -69,13 +69,25 @@ class DamagedBlock:
     sound: bool = False  # a majority of the disks has a sound copy
 
 
+@dataclass(slots=True)
+class Damage:
+    """What is damaged, and which disks in use could not be asked: what lies on those is not known."""
+
+    blocks: list[DamagedBlock] = field(default_factory=list)
+    unread: dict[int, str] = field(default_factory=dict)  # disk -> a sentence
+
+
 def check(space: Lockspace) -> list[Finding]:
     """See :meth:`Lockspace.check`."""
     findings = list(_disks(space))
     findings += _superblocks(space)
     slots = read_slots(space)
     findings += _slots(space, slots)
-    findings += [_damage_finding(damaged) for damaged in damaged_blocks(space)]
+    damage = survey(space)
+    findings += [_damage_finding(damaged) for damaged in damage.blocks]
+    findings += [
+        Finding("warning", "disk-unread", text, "check again", disk=disk) for disk, text in damage.unread.items()
+    ]
     names: dict[str, int] = {}
     present = np.zeros(space.geometry.max_leases, np.uint8)
     for area, blocks in area_chunks(space):
@@ -105,7 +117,11 @@ def _disks(space: Lockspace) -> Iterator[Finding]:
 
 def _superblocks(space: Lockspace) -> Iterator[Finding]:
     geometry = space.geometry
+    used = {state.disk for state in space._use().disks() if state.online}
     for disk, data in enumerate(raw_copies(space, 0)):
+        if data is None and disk in used:
+            text = f"the superblock of disk {disk} could not be read"
+            yield Finding("warning", "disk-unread", text, "check again", disk=disk, block=0)
         if data is None:
             continue
         flaw, found, index, _ = _core.superblock_decode(data)
@@ -140,28 +156,38 @@ def raw_copies(space: Lockspace, block: int) -> list[bytes | None]:
 # ---- damage
 
 
-def damaged_blocks(space: Lockspace) -> Iterator[DamagedBlock]:
+def survey(space: Lockspace) -> Damage:
     """Every block but the superblock of which a copy fails its checks, and fails them again."""
     geometry = space.geometry
-    yield from _damaged_in(space, read_slots(space))
+    damage = Damage()
+    _survey(space, read_slots(space), damage)
     notices = geometry.max_hosts * geometry.notice_blocks
-    yield from _damaged_in(space, read_blocks(space, geometry.notices_at, notices))
+    _survey(space, read_blocks(space, geometry.notices_at, notices), damage)
     for _, blocks in area_chunks(space):
-        yield from _damaged_in(space, blocks)
+        _survey(space, blocks, damage)
+    return damage
 
 
-def _damaged_in(space: Lockspace, blocks: Blocks) -> Iterator[DamagedBlock]:
+def _survey(space: Lockspace, blocks: Blocks, damage: Damage) -> None:
+    _note_unread(space, blocks, damage)
     suspicious = ((blocks.flaws != 0) & (blocks.flaws != UNREAD)).any(axis=0)
     for position in np.flatnonzero(suspicious):
         # Read again: the first read may have met a write half done.
         again = read_blocks(space, blocks.first + int(position), 1)
+        _note_unread(space, again, damage)
         flaws = {
             disk: _core.FLAWS[flaw] for disk, flaw in enumerate(again.flaws[:, 0].tolist()) if flaw not in (0, UNREAD)
         }
         if flaws:
             block = blocks.first + int(position)
             kind, slot, _, area = space.geometry.place(block)
-            yield DamagedBlock(block, Kind(kind), slot, area, flaws, bool(again.sound[0]))
+            damage.blocks.append(DamagedBlock(block, Kind(kind), slot, area, flaws, bool(again.sound[0])))
+
+
+def _note_unread(space: Lockspace, blocks: Blocks, damage: Damage) -> None:
+    for state in space._use().disks():
+        if state.online and blocks.copies[state.disk] is None:
+            damage.unread[state.disk] = f"{state.path} could not be read; what is damaged on it was not looked for"
 
 
 def _damage_finding(damaged: DamagedBlock) -> Finding:

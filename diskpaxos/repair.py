@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from diskpaxos import _core
-from diskpaxos.check import DamagedBlock, damaged_blocks, raw_copies
+from diskpaxos.check import DamagedBlock, raw_copies, survey
 from diskpaxos.errors import DiskPaxosError
 from diskpaxos.failure import translated
 from diskpaxos.inspect import READ_TIMEOUT, area_chunks, block_dtype, host_views, read_blocks, read_slots, watch_slots
@@ -51,7 +51,9 @@ def repair(space: Lockspace, *, progress: Progress = None) -> RepairReport:
     """See :meth:`Lockspace.repair`."""
     report = RepairReport()
     _superblocks(space, report)
-    damaged = list(damaged_blocks(space))
+    damage = survey(space)
+    report.left += damage.unread.values()
+    damaged = damage.blocks
     lost = [item for item in damaged if not item.sound and item.kind is not Kind.OWN]
     if lost:
         _lost_blocks(space, lost, report, progress)
@@ -85,7 +87,10 @@ def _superblocks(space: Lockspace, report: RepairReport) -> None:
     """Those that are damaged or do not know of the last rebuild; the lockspace is open, so a majority agrees."""
     geometry = space.geometry
     sequences, wrong = [0], []
+    used = {state.disk for state in space._use().disks() if state.online}
     for disk, data in enumerate(raw_copies(space, 0)):
+        if data is None and disk in used:
+            report.left.append(f"superblock of disk {disk}: could not be read")
         if data is None:
             continue
         _, found, index, sequence = _core.superblock_decode(data)

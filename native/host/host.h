@@ -37,7 +37,8 @@ typedef struct dpx_join_options {
 dpx_status dpx_host_join(dpx_space *space, const dpx_join_options *options, uint64_t timeout, dpx_host **out,
                          dpx_failure *failure);
 
-/* Writes the slot free; DPX_E_BUSY while something is held.  After DPX_OK the host is over. */
+/* Writes the slot free; DPX_E_BUSY while something is held.  After DPX_OK the host is over.  timeout 0: one I/O
+ * time limit for what is on its way, one for the record: a write that a disk holds on to may never come back. */
 dpx_status dpx_host_leave(dpx_host *host, uint64_t timeout, dpx_failure *failure);
 
 /* Stops the threads and frees, leaving or not: an unfreed slot is left to die.  Never blocks

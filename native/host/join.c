@@ -306,7 +306,8 @@ static bool calm(const dpx_host *host)
 
 static dpx_status leave(dpx_host *host, dpx_caller *caller, uint64_t timeout, dpx_failure *failure)
 {
-    uint64_t deadline = dpx_deadline(dpx_now(), timeout ? timeout : dpx_patience(host));
+    const uint64_t patience = timeout ? timeout : dpx_io_limit(&host->geometry);
+    uint64_t deadline = dpx_deadline(dpx_now(), patience);
     if (holds_any(host) || host->inside > 1)
         return dpx_fail(failure, DPX_E_BUSY);
     host->leaving = true;
@@ -324,6 +325,8 @@ static dpx_status leave(dpx_host *host, dpx_caller *caller, uint64_t timeout, dp
         dpx_heart_leave(host->heart->machine.heart);
         dpx_task_drive(host->heart);
     }
+    if (!timeout)
+        deadline = dpx_deadline(dpx_now(), patience);
     while (!host->over && dpx_wait(host, caller, &deadline))
         continue;
     host->waiter = NULL;

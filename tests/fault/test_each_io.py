@@ -96,7 +96,11 @@ def faults_of(said: dict[str, Any], operation: str, disks: int, way: str) -> lis
     # A host whose write hangs cannot leave: its slot is left to die (protocol, ‡S10).  And what is damaged on the disk
     # that hangs stays so.
     undrained = hangs and operation in ("leave", "repair")
-    if said.get("error") and (not said["struck"] or (disks > 1 and operation not in ALL_DISKS and not undrained)):
+    unread = operation == "repair" and "could not be read" in said.get(
+        "error", ""
+    )  # what it did not see, it cannot mend
+    excused = undrained or unread or operation in ALL_DISKS
+    if said.get("error") and (not said["struck"] or (disks > 1 and not excused)):
         wrong.append("failed")
     if said.get("overtaken"):
         wrong.append(said["overtaken"])
@@ -104,6 +108,8 @@ def faults_of(said: dict[str, Any], operation: str, disks: int, way: str) -> lis
         wrong.append("damage without a torn write")
     if any(kind.startswith("damaged") for kind in after["after"]) and not after["left"]:
         wrong.append("not repaired, and not said so")
+    if operation == "repair" and after["found"] and not said.get("error") and not torn:
+        wrong.append("said to be repaired, and is not")
     if after["next"]:
         wrong.append("the next host cannot go on")
     return wrong
