@@ -13,7 +13,7 @@ static void reclaimed(dpx_task *task)
     if (dpx_task_verdict(task) == DPX_DONE) {
         uint64_t now = dpx_now();
         const dpx_slot_record *freed = dpx_claim_record(task->machine.claim);
-        dpx_peers_observe(host->world.peers, host->reclaim_slot, freed, now, now);
+        dpx_peers_learn(host->world.peers, host->reclaim_slot, freed, now);
         dpx_tell(host, &event);
     } else {
         host->reclaim_after = dpx_now() + again + dpx_random(&host->world) % again;

@@ -15,41 +15,17 @@ static bool table_sound(const dpx_claim *claim, uint32_t disk, uint32_t slot)
                            dpx_slot_block(geometry, slot)) == DPX_SOUND;
 }
 
-/* The newest record of a slot over the disks that answered; false: none is sound. */
-static bool merged_record(const dpx_claim *claim, uint32_t slot, dpx_slot_record *newest)
-{
-    bool any = false;
-    for (uint32_t d = 0; d < claim->world->geometry->disks; d++) {
-        dpx_slot_record record;
-        if (!claim->channels[d].good || !table_sound(claim, d, slot))
-            continue;
-        dpx_slot_decode(table_block(claim, d, slot), &record);
-        if (!any || dpx_record_newer(&record, newest))
-            *newest = record;
-        any = true;
-    }
-    return any;
-}
-
 void dpx_claim_observe(dpx_claim *claim)
 {
-    const dpx_geometry *geometry = claim->world->geometry;
-    uint64_t issued = DPX_NEVER;
-    uint64_t completed = 0;
-    for (uint32_t d = 0; d < geometry->disks; d++) {
-        const dpx_request *request = &claim->channels[d].request;
-        if (!claim->channels[d].good)
-            continue;
-        if (request->read_issued_at < issued)
-            issued = request->read_issued_at;
-        if (request->read_completed_at > completed)
-            completed = request->read_completed_at;
+    dpx_table_read reads[DPX_MAX_DISKS] = {0};
+    for (uint32_t d = 0; d < claim->world->geometry->disks; d++) {
+        const struct claim_channel *channel = &claim->channels[d];
+        if (channel->good)
+            reads[d] = (dpx_table_read){.data = channel->table,
+                                        .issued = channel->request.read_issued_at,
+                                        .completed = channel->request.read_completed_at};
     }
-    for (uint32_t slot = 0; slot < geometry->max_hosts; slot++) {
-        dpx_slot_record record;
-        bool sound = merged_record(claim, slot, &record);
-        dpx_peers_observe(claim->world->peers, slot, sound ? &record : NULL, issued, completed);
-    }
+    dpx_peers_observe(claim->world->peers, reads, DPX_ANY_SLOT);
 }
 
 /* A joiner has no slot to write notices in.  Without one it may take a slot of its own machine
@@ -79,16 +55,18 @@ static enum rank slot_rank(const dpx_claim *claim, uint32_t slot)
     return own_machines_dead(claim, slot) ? RANK_DEAD : RANK_NO;
 }
 
-/* On one disk: its own copy must show what makes the slot claimable, an older copy of it at most. */
+/* On one disk: its own copy must show what makes the slot claimable, and nothing older (‡S19): an old copy may be
+ * the late `free` of somebody who left long ago, over the record of an owner that lives. */
 bool dpx_claim_claimable_on(const dpx_claim *claim, uint32_t disk, uint32_t slot)
 {
+    const dpx_slot_record *newest = &claim->world->peers->slots[slot].record;
     dpx_slot_record record;
     if (!claim->channels[disk].good || !table_sound(claim, disk, slot))
         return false;
     dpx_slot_decode(table_block(claim, disk, slot), &record);
     if (slot_rank(claim, slot) == RANK_FREE)
-        return record.state == DPX_SLOT_FREE;
-    return record.who.generation <= claim->world->peers->slots[slot].record.who.generation;
+        return record.state == DPX_SLOT_FREE && record.who.generation == newest->who.generation;
+    return dpx_incarnation_equal(&record.who, &newest->who);
 }
 
 static uint32_t claimable_disks(const dpx_claim *claim, uint32_t slot)

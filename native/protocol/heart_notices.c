@@ -17,65 +17,22 @@ void dpx_heart_check_table(dpx_heart *heart, uint32_t disk)
 
 /* ---- what tables say about others ---- */
 
-/* The newest majority of table reads: the earliest issue among them.  And the latest completion
- * of any table: a slow read, issued before that majority, may be what showed a record grown, and
- * its silence must not count from before it was seen.  False: no majority was read yet. */
-static bool newest_majority(const dpx_heart *heart, uint64_t *issued, uint64_t *completed)
-{
-    uint32_t disks = heart->world->geometry->disks;
-    uint32_t wanted = dpx_majority(heart->world->geometry);
-    bool used[DPX_MAX_DISKS] = {false};
-    *issued = DPX_NEVER;
-    *completed = 0;
-    for (uint32_t n = 0; n < wanted; n++) {
-        uint32_t newest = disks;
-        for (uint32_t d = 0; d < disks; d++) {
-            const struct heart_channel *channel = &heart->channels[d];
-            if (!used[d] && channel->read_once &&
-                (newest == disks || channel->table_issued > heart->channels[newest].table_issued))
-                newest = d;
-        }
-        if (newest == disks)
-            return false;
-        used[newest] = true;
-        *issued = heart->channels[newest].table_issued;
-    }
-    for (uint32_t d = 0; d < disks; d++)
-        if (heart->channels[d].read_once && heart->channels[d].table_completed > *completed)
-            *completed = heart->channels[d].table_completed;
-    return true;
-}
-
-static bool newest_record(const dpx_heart *heart, uint32_t slot, dpx_slot_record *newest)
-{
-    const dpx_geometry *geometry = heart->world->geometry;
-    bool any = false;
-    for (uint32_t d = 0; d < geometry->disks; d++) {
-        const struct heart_channel *channel = &heart->channels[d];
-        dpx_slot_record record;
-        if (!channel->read_once || !channel->sound[slot])
-            continue;
-        dpx_slot_decode(dpx_heart_row(channel, geometry, slot), &record);
-        if (!any || dpx_record_newer(&record, newest))
-            *newest = record;
-        any = true;
-    }
-    return any;
-}
-
 void dpx_heart_observe(dpx_heart *heart)
 {
-    const dpx_geometry *geometry = heart->world->geometry;
-    uint64_t issued, completed;
-    if (!newest_majority(heart, &issued, &completed))
-        return;
-    for (uint32_t slot = 0; slot < geometry->max_hosts; slot++) {
-        dpx_slot_record record;
-        if (slot == heart->world->self.slot)
+    dpx_table_read reads[DPX_MAX_DISKS] = {0};
+    uint32_t read = 0;
+    for (uint32_t d = 0; d < heart->world->geometry->disks; d++) {
+        const struct heart_channel *channel = &heart->channels[d];
+        if (!channel->read_once)
             continue;
-        bool sound = newest_record(heart, slot, &record);
-        dpx_peers_observe(heart->world->peers, slot, sound ? &record : NULL, issued, completed);
+        reads[d] = (dpx_table_read){.data = channel->table[channel->front],
+                                    .sound = channel->sound,
+                                    .issued = channel->table_issued,
+                                    .completed = channel->table_completed};
+        read++;
     }
+    if (read >= dpx_majority(heart->world->geometry))
+        dpx_peers_observe(heart->world->peers, reads, heart->world->self.slot);
 }
 
 /* ---- notices about others ---- */
@@ -99,9 +56,7 @@ void dpx_heart_sentence(dpx_heart *heart, uint32_t slot, uint64_t generation, bo
     *sentence = (struct sentence){.generation = generation,
                                   .version = heart->version,
                                   .fenced = fenced,
-                                  .base_generation = peer->record.who.generation,
-                                  .base_sequence = peer->record.sequence,
-                                  .base_damaged = peer->damaged};
+                                  .base_changes = peer->changes};
     heart->hurry = true;
     count_notices(heart);
 }
@@ -179,10 +134,7 @@ void dpx_heart_execute(dpx_heart *heart)
         if (sentence->generation == 0 || sentence->done ||
             proofs_of(heart, sentence->version) < dpx_majority(heart->world->geometry))
             continue;
-        bool unmoved = peer->record.who.generation == sentence->base_generation &&
-                       peer->record.sequence == sentence->base_sequence &&
-                       peer->damaged == sentence->base_damaged;
-        if (!unmoved) {
+        if (peer->changes != sentence->base_changes) {
             *sentence = (struct sentence){0}; /* it lives, or lived: a new silence must come first */
             continue;
         }

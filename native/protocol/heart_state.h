@@ -38,9 +38,7 @@ struct sentence {
     uint32_t version;    /* of the notices that first carried it */
     bool fenced;
     bool done;
-    uint64_t base_generation; /* what the slot showed when it was passed */
-    uint64_t base_sequence;
-    bool base_damaged;
+    uint32_t base_changes; /* of what the disks show of the slot, when it was passed */
 };
 
 struct dpx_heart {
@@ -62,7 +60,7 @@ struct dpx_heart {
 const uint8_t *dpx_heart_row(const struct heart_channel *channel, const dpx_geometry *geometry, uint32_t slot);
 /* A table was read completely: checks its records. */
 void dpx_heart_check_table(dpx_heart *heart, uint32_t disk);
-/* Hands what the newest majority of tables shows to the peers. */
+/* Hands what the latest tables show to the peers, once there are tables of a majority. */
 void dpx_heart_observe(dpx_heart *heart);
 /* A notice about this generation is to be written, announced, and the slot read again. */
 void dpx_heart_sentence(dpx_heart *heart, uint32_t slot, uint64_t generation, bool fenced);

@@ -31,17 +31,6 @@ bool dpx_record_newer(const dpx_slot_record *candidate, const dpx_slot_record *t
     return memcmp(&candidate->who.nonce, &than->who.nonce, sizeof than->who.nonce) > 0;
 }
 
-static void observe_damage(dpx_peer *peer, uint64_t issued, uint64_t completed)
-{
-    if (!peer->damaged) {
-        peer->damaged = true;
-        peer->still_from = completed;
-        peer->still_to = issued;
-    } else if (issued > peer->still_to) {
-        peer->still_to = issued;
-    }
-}
-
 static void note_move(dpx_peer *peer, uint64_t at)
 {
     for (uint32_t i = DPX_MAX_DISKS - 1; i > 0; i--)
@@ -49,36 +38,129 @@ static void note_move(dpx_peer *peer, uint64_t at)
     peer->moved_at[0] = at;
 }
 
-/* An older copy than what was seen before (a ghost, an old disk) is no growth: it neither
- * replaces the record nor restarts the silence.  But a claiming record that is gone again was
- * somebody's late write, and the owner has overwritten it: it lives. */
-void dpx_peers_observe(dpx_peers *peers, uint32_t slot, const dpx_slot_record *record, uint64_t issued,
-                       uint64_t completed)
+/* An older copy than what was seen before (a ghost, an old disk) is no growth.  But a claiming
+ * record that is gone again was somebody's late write, and the owner has overwritten it: it lives. */
+void dpx_peers_learn(dpx_peers *peers, uint32_t slot, const dpx_slot_record *record, uint64_t at)
 {
     dpx_peer *peer = &peers->slots[slot];
-    if (!record) {
-        observe_damage(peer, issued, completed);
-        return;
-    }
     bool overwritten = peer->record.state == DPX_SLOT_CLAIMING && record->state != DPX_SLOT_CLAIMING;
     bool other_nonce = !dpx_uuid_equal(&record->who.nonce, &peer->record.who.nonce);
     bool another = other_nonce && record->who.generation == peer->record.who.generation &&
                    record->state == peer->record.state;
     bool grown = !peer->seen || overwritten || another || dpx_record_newer(record, &peer->record);
     if (grown && peer->seen && dpx_incarnation_equal(&record->who, &peer->record.who))
-        note_move(peer, completed);
-    if (grown || peer->damaged) {
-        peer->still_from = completed;
-        peer->still_to = issued;
-    } else if (issued > peer->still_to) {
-        peer->still_to = issued;
-    }
+        note_move(peer, at);
     if (grown && other_nonce)
         peer->drain = DPX_NOT_DRAINED; /* that was about somebody else's process (simulated history 900080141) */
+    if (grown || peer->damaged)
+        peer->grown_at = at;
     if (grown)
         peer->record = *record;
     peer->seen = true;
     peer->damaged = false;
+}
+
+/* ‡D6: whatever else a disk shows, even something older, may lie over what the owner wrote in the meantime. */
+static void look(dpx_peer *peer, uint32_t disk, const dpx_sight *now)
+{
+    dpx_sight *before = &peer->sights[disk];
+    bool same = before->seen && before->damaged == now->damaged && before->state == now->state &&
+                before->generation == now->generation && before->sequence == now->sequence &&
+                dpx_uuid_equal(&before->nonce, &now->nonce);
+    if (!same) {
+        *before = *now;
+        peer->changes++;
+    } else if (now->to > before->to) {
+        before->to = now->to;
+    }
+}
+
+/* The issue of the latest reads of a majority of those disks that show no change since `from`; 0: there is none. */
+static uint64_t majority_still_to(const dpx_peers *peers, const dpx_peer *peer, uint64_t from)
+{
+    uint32_t disks = peers->geometry->disks;
+    uint64_t latest = 0;
+    for (uint32_t candidate = 0; candidate < disks; candidate++) {
+        uint64_t to = peer->sights[candidate].to;
+        uint32_t votes = 0;
+        for (uint32_t d = 0; d < disks; d++)
+            votes += peer->sights[d].seen && peer->sights[d].from <= from && peer->sights[d].to >= to;
+        if (votes >= dpx_majority(peers->geometry) && to > latest)
+            latest = to;
+    }
+    return latest;
+}
+
+/* The longest silence that some majority of the disks agrees on, each for itself; but what was silent before
+ * the record grew was another, or says nothing any more. */
+static void measure_silence(const dpx_peers *peers, dpx_peer *peer)
+{
+    bool any = false;
+    int64_t longest = 0;
+    for (uint32_t d = 0; d < peers->geometry->disks; d++) {
+        uint64_t from = peer->sights[d].from;
+        uint64_t to = majority_still_to(peers, peer, from);
+        if (peer->grown_at > from)
+            from = peer->grown_at;
+        int64_t silence = (int64_t)(to - from);
+        if (!peer->sights[d].seen || to == 0 || (any && silence <= longest))
+            continue;
+        any = true;
+        longest = silence;
+        peer->still_from = from;
+        peer->still_to = to;
+    }
+}
+
+static bool sound_record(const dpx_geometry *geometry, uint32_t disk, uint32_t slot, const uint8_t *data)
+{
+    return dpx_block_check(data, geometry, DPX_KIND_SLOT, disk, dpx_slot_block(geometry, slot)) == DPX_SOUND;
+}
+
+static void observe_slot(dpx_peers *peers, uint32_t slot, const dpx_table_read reads[DPX_MAX_DISKS])
+{
+    const dpx_geometry *geometry = peers->geometry;
+    dpx_peer *peer = &peers->slots[slot];
+    dpx_slot_record newest;
+    bool any = false;
+    uint64_t completed = 0;
+    for (uint32_t d = 0; d < geometry->disks; d++) {
+        if (!reads[d].data)
+            continue;
+        const uint8_t *data = reads[d].data + (size_t)slot * geometry->block_size;
+        dpx_slot_record record = {0};
+        dpx_sight sight = {.seen = true, .from = reads[d].completed, .to = reads[d].issued};
+        sight.damaged = reads[d].sound ? !reads[d].sound[slot] : !sound_record(geometry, d, slot, data);
+        if (sight.damaged) {
+            sight.sequence = dpx_crc32c(0, data, geometry->block_size);
+        } else {
+            dpx_slot_decode(data, &record);
+            sight.state = record.state;
+            sight.generation = record.who.generation;
+            sight.sequence = record.sequence;
+            sight.nonce = record.who.nonce;
+        }
+        look(peer, d, &sight);
+        if (reads[d].completed > completed)
+            completed = reads[d].completed;
+        if (!sight.damaged && (!any || dpx_record_newer(&record, &newest)))
+            newest = record;
+        any = any || !sight.damaged;
+    }
+    if (any) {
+        dpx_peers_learn(peers, slot, &newest, completed);
+    } else if (!peer->damaged) {
+        peer->damaged = true;
+        peer->grown_at = completed;
+    }
+    measure_silence(peers, peer);
+}
+
+void dpx_peers_observe(dpx_peers *peers, const dpx_table_read reads[DPX_MAX_DISKS], uint32_t except)
+{
+    for (uint32_t slot = 0; slot < peers->geometry->max_hosts; slot++)
+        if (slot != except)
+            observe_slot(peers, slot, reads);
 }
 
 /* docs/protocol.md, section 5: only an active or free record speaks; a claiming one may be
@@ -104,8 +186,9 @@ static uint64_t owner_dead_time(const dpx_peers *peers, const dpx_peer *peer)
         return usual;
     uint64_t owners = dpx_dead_time(peer->record.outage_tolerance, peer->record.kill_grace,
                                     peer->record.watchdog_timeout);
-    /* A damaged record's owner is unknown: take the longer of what may be true. */
-    return peer->damaged && usual > owners ? usual : owners;
+    /* Whose record lies below a damaged or a claiming one is unknown: take the longer of what may be true. */
+    bool unknown = peer->damaged || peer->record.state == DPX_SLOT_CLAIMING;
+    return unknown && usual > owners ? usual : owners;
 }
 
 bool dpx_peers_silent(const dpx_peers *peers, uint32_t slot)

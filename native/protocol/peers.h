@@ -12,13 +12,28 @@ typedef enum dpx_drain {
     DPX_DRAINED_EXITED,   /* same machine and boot: its process is gone, and its I/O with it */
 } dpx_drain;
 
+/* What one disk showed of a slot when it was last read. */
+typedef struct dpx_sight {
+    bool seen;
+    bool damaged;
+    enum dpx_slot_state state;
+    uint64_t generation;
+    uint64_t sequence; /* damaged: a checksum over what is there */
+    dpx_uuid nonce;
+    uint64_t from; /* completion of the first read that showed it */
+    uint64_t to;   /* issue of the latest one that did */
+} dpx_sight;
+
 /* One slot as this host has watched it. */
 typedef struct dpx_peer {
     bool seen;              /* some sound record was read */
     bool damaged;           /* the last reads showed only damaged copies */
     dpx_slot_record record; /* the newest sound record */
-    uint64_t still_from;    /* completion of the first read that showed (generation, counter) as it is */
-    uint64_t still_to;      /* issue of the latest read that showed it unmoved */
+    dpx_sight sights[DPX_MAX_DISKS];
+    uint64_t grown_at;      /* completion of the first reads that showed that record, or none any more */
+    uint32_t changes;       /* how often any disk came to show something else */
+    uint64_t still_from;    /* a majority of the disks, each for itself, showed no change from then … */
+    uint64_t still_to;      /* … to then */
     uint64_t moved_at[DPX_MAX_DISKS]; /* when its counter was seen to grow, newest first (0: never yet) */
     bool dead_known;        /* incarnations of this slot up to dead_generation are dead … */
     uint64_t dead_generation;
@@ -42,10 +57,20 @@ dpx_peers *dpx_peers_place(void *memory, const dpx_geometry *geometry, const dpx
  * generation active or free outrank claiming. */
 bool dpx_record_newer(const dpx_slot_record *candidate, const dpx_slot_record *than);
 
-/* A read of one slot's record, merged over a majority of disks (record NULL: all copies
- * damaged).  issued: the earliest issue, completed: the latest completion of those reads. */
-void dpx_peers_observe(dpx_peers *peers, uint32_t slot, const dpx_slot_record *record, uint64_t issued,
-                       uint64_t completed);
+/* The slot table as it was read from one disk; data NULL: it was not. */
+typedef struct dpx_table_read {
+    const uint8_t *data;
+    const bool *sound; /* which of its records are; NULL: nobody has looked yet */
+    uint64_t issued;
+    uint64_t completed;
+} dpx_table_read;
+
+/* What the latest reads show of all slots but one (UINT32_MAX: of all), at least a majority of the disks:
+ * the newest record of each, and since when its disks show what they show. */
+void dpx_peers_observe(dpx_peers *peers, const dpx_table_read reads[DPX_MAX_DISKS], uint32_t except);
+
+/* What is known of a slot's record without a look, having been written here. */
+void dpx_peers_learn(dpx_peers *peers, uint32_t slot, const dpx_slot_record *record, uint64_t at);
 
 /* True only when it is certain. */
 bool dpx_peers_dead(const dpx_peers *peers, const dpx_incarnation *who);

@@ -9,11 +9,13 @@
  *                     once, for any time.  No timeout can see that; what must hold is that a
  *                     heartbeat which the other did not see does not complete beside a burial
  *   -DSTALE           the watcher's reads may show old content of the whole disk
+ *   -DCOVER           once, at any time, somebody's late claim lands over the watched host's record
  */
 #define S 2          /* the lifetime */
 #define STOPPED 3    /* S + K + W: by then all holders are */
 #define T_DEAD 4     /* … times 1.11 and something: more than that */
 #define CAP 5
+#define CLAIM 99     /* what a record shows that lies below a claim */
 #ifndef BEATS
 #define BEATS 3
 #endif
@@ -21,6 +23,7 @@
 /* on disk */
 byte beat;           /* the watched host's counter */
 bool notice, announced;
+bool covered;        /* a claim lies over the record */
 
 /* the watched host */
 bool holding = true;
@@ -31,7 +34,8 @@ byte completed;      /* counter of the last heartbeat that completed */
 
 /* the watcher */
 byte still;          /* ticks since the first read that showed `known` completed */
-byte known;
+byte known;          /* D6: whatever the disk showed last */
+byte written;        /* not on disk: the heartbeat that was written when it was read last */
 byte asked;          /* what `still` was at the issue of the present read */
 bool buried;
 byte base;           /* the counter that was buried */
@@ -50,9 +54,9 @@ proctype watched()
 #ifdef NO_S7 /* everybody's records and the notices first, then the own record */
         atomic { awake -> announcement = announced }
         atomic { awake -> told = announcement && notice }
-        beat = counter;
+        d_step { beat = counter; covered = false }
 #else
-        beat = counter;                                     /* heart.c:build_record; it lands some time */
+        d_step { beat = counter; covered = false }          /* heart.c:build_record; it lands some time */
         atomic { awake -> announcement = announced }        /* … then the records */
         atomic { awake -> told = announcement && notice }   /* … then the notices that these announce */
 #endif
@@ -110,9 +114,9 @@ inline look(shown, fit)
 {
     d_step { old_is_ours = false; asked = still } /* the own write lands; the read is issued */
     if
-    :: atomic { shown = beat; fit = true }
+    :: atomic { shown = (covered -> CLAIM : beat); written = beat; fit = true }
 #ifdef STALE
-    :: atomic { true -> shown = old_beat;
+    :: atomic { true -> shown = old_beat; written = old_beat;
 #ifdef NO_S8
         fit = true
 #else
@@ -133,7 +137,11 @@ watch:
         atomic { /* the read completes: peers.c:dpx_peers_observe, dpx_peers_silent */
             if
             :: !fit
-            :: fit && shown > known -> known = shown;
+#ifdef NO_D6 /* a claim is no heartbeat of the owner: nothing has moved */
+            :: fit && shown > known && shown != CLAIM -> known = shown;
+#else
+            :: fit && shown != known -> known = shown;
+#endif
 #ifdef NO_D2 /* from the issue of the first read to the completion of the last */
                 still = still - asked
 #else
@@ -167,21 +175,35 @@ watch:
         fi
     od;
     if
-    :: atomic { shown != known -> /* it lives: a new silence must come first */
-        known = (shown > known -> shown : known); shown = 0; fit = false; still = 0; asked = 0;
+#ifdef NO_D6
+    :: atomic { shown > known && shown != CLAIM -> /* it lives: a new silence must come first */
+#else
+    :: atomic { shown != known -> /* it lives, or lived: a new silence must come first */
+#endif
+        known = shown; shown = 0; fit = false; still = 0; asked = 0;
         notice = false; announced = false; goto watch }
     :: else
     fi;
 #endif
 #endif
     atomic {
-        base = known; buried = true;
+        base = written; buried = true;
         assert(sees_the_other);
         assert(was_frozen || !holding);
         shown = 0; fit = false; asked = 0
     }
 #ifdef ANNOUNCED_FIRST
     notice = true
+#endif
+}
+
+/* It chose the slot when it was free, and its write was long under way. */
+proctype late_claim()
+{
+#ifdef COVER
+    covered = true
+#else
+    skip
 #endif
 }
 
@@ -200,5 +222,5 @@ end:
 
 init
 {
-    atomic { run watched(); run keeper(); run freezer(); run clock(); run watcher(); run path() }
+    atomic { run watched(); run keeper(); run freezer(); run clock(); run watcher(); run path(); run late_claim() }
 }

@@ -1,5 +1,7 @@
 /* Slots and deaths: one scene per rule of docs/protocol.md that histories of the simulator meet once in millions,
  * if ever: each fails when its rule is left out (tests/mutants/ledger.toml names them). */
+#include <errno.h>
+
 #include "scene.h"
 
 /* ---- a claim of one slot, with a hand on each of its requests ---- */
@@ -109,6 +111,25 @@ static dpx_peers *open_onlooker(onlooker *who, uint32_t disks)
     return who->peers;
 }
 
+/* It reads the tables of the first so many disks. */
+static void look(onlooker *who, uint32_t disks, uint64_t issued, uint64_t completed)
+{
+    dpx_table_read reads[DPX_MAX_DISKS] = {0};
+    for (uint32_t d = 0; d < disks; d++)
+        reads[d] = (dpx_table_read){.data = disk_block(&who->disks, d, who->disks.geometry.slots_at),
+                                    .issued = issued,
+                                    .completed = completed};
+    dpx_peers_observe(who->peers, reads, NOBODY);
+}
+
+/* … that all show this record. */
+static void see(onlooker *who, const dpx_slot_record *record, uint64_t issued, uint64_t completed)
+{
+    for (uint32_t d = 0; d < who->disks.geometry.disks; d++)
+        put_record(&who->disks, d, record);
+    look(who, who->disks.geometry.disks, issued, completed);
+}
+
 static void close_onlooker(onlooker *who)
 {
     free(who->peers);
@@ -122,10 +143,10 @@ static void test_a_slow_read_is_no_silence(void)
     dpx_peers *peers = open_onlooker(&who, 1);
     dpx_slot_record record = record_of(DPX_SLOT_ACTIVE, 3, 7, 1);
     uint64_t dead = dpx_dead_time(record.outage_tolerance, record.kill_grace, record.watchdog_timeout);
-    dpx_peers_observe(peers, SLOT, &record, 90 * DPX_SECOND, 100 * DPX_SECOND);
-    dpx_peers_observe(peers, SLOT, &record, 100 * DPX_SECOND + dead - 1, 120 * DPX_SECOND + dead);
+    see(&who, &record, 90 * DPX_SECOND, 100 * DPX_SECOND);
+    see(&who, &record, 100 * DPX_SECOND + dead - 1, 120 * DPX_SECOND + dead);
     CHECK(!dpx_peers_silent(peers, SLOT));
-    dpx_peers_observe(peers, SLOT, &record, 100 * DPX_SECOND + dead, 120 * DPX_SECOND + dead);
+    see(&who, &record, 100 * DPX_SECOND + dead, 120 * DPX_SECOND + dead);
     CHECK(dpx_peers_silent(peers, SLOT));
     close_onlooker(&who);
 }
@@ -138,15 +159,55 @@ static void test_an_overwritten_claim_hides_nobody(void)
     dpx_slot_record owner = record_of(DPX_SLOT_ACTIVE, 3, 7, 1);
     dpx_slot_record claim = record_of(DPX_SLOT_CLAIMING, 4, 1, 2);
     uint64_t now = 100 * DPX_SECOND;
-    dpx_peers_observe(peers, SLOT, &owner, now, now);
-    dpx_peers_observe(peers, SLOT, &claim, now, now);
+    see(&who, &owner, now, now);
+    see(&who, &claim, now, now);
     for (int i = 0; i < 100; i++, now += DPX_SECOND) {
         owner.sequence++;
         owner.counter++;
-        dpx_peers_observe(peers, SLOT, &owner, now, now);
+        see(&who, &owner, now, now);
         CHECK(!dpx_peers_silent(peers, SLOT));
     }
     CHECK(dpx_incarnation_equal(&peers->slots[SLOT].record.who, &owner.who));
+    close_onlooker(&who);
+}
+
+/* ‡D6: a late claim covers the heartbeats that came before it, on one disk; on the two of three that answer; and
+ * on two of three where the third, which answers, too, never got them. */
+static void test_a_late_claim_hides_what_the_owner_wrote(void)
+{
+    const uint32_t disks[] = {1, 3, 3}, read[] = {1, 2, 3};
+    for (uint32_t i = 0; i < 3; i++) {
+        onlooker who;
+        dpx_peers *peers = open_onlooker(&who, disks[i]);
+        dpx_slot_record owner = record_of(DPX_SLOT_ACTIVE, 3, 7, 1);
+        dpx_slot_record claim = record_of(DPX_SLOT_CLAIMING, 3, 1, 2);
+        uint64_t dead = dpx_dead_time(owner.outage_tolerance, owner.kill_grace, owner.watchdog_timeout);
+        uint64_t covered = 50 * DPX_SECOND;
+        see(&who, &owner, DPX_SECOND, DPX_SECOND);
+        for (uint32_t d = 0; d < dpx_majority(&who.disks.geometry); d++)
+            put_record(&who.disks, d, &claim);
+        look(&who, read[i], covered, covered);
+        look(&who, read[i], covered + dead - 1, covered + dead - 1);
+        CHECK(!dpx_peers_silent(peers, SLOT));
+        look(&who, read[i], covered + dead, covered + dead);
+        CHECK(dpx_peers_silent(peers, SLOT));
+        close_onlooker(&who);
+    }
+}
+
+/* … but a disk that changes alone does not keep the dead alive. */
+static void test_one_disk_of_three_prolongs_no_silence(void)
+{
+    onlooker who;
+    dpx_peers *peers = open_onlooker(&who, 3);
+    dpx_slot_record owner = record_of(DPX_SLOT_ACTIVE, 3, 7, 1);
+    dpx_slot_record claim = record_of(DPX_SLOT_CLAIMING, 3, 1, 2);
+    uint64_t dead = dpx_dead_time(owner.outage_tolerance, owner.kill_grace, owner.watchdog_timeout);
+    see(&who, &owner, DPX_SECOND, DPX_SECOND);
+    put_record(&who.disks, 0, &claim);
+    look(&who, 3, DPX_SECOND + dead, DPX_SECOND + dead);
+    CHECK(dpx_peers_silent(peers, SLOT));
+    CHECK(peers->slots[SLOT].record.state == DPX_SLOT_ACTIVE);
     close_onlooker(&who);
 }
 
@@ -157,13 +218,13 @@ static void test_the_exit_of_a_claimer_drains_nobody(void)
     dpx_peers *peers = open_onlooker(&who, 1);
     dpx_slot_record owner = record_of(DPX_SLOT_ACTIVE, 3, 7, 1);
     dpx_slot_record claim = record_of(DPX_SLOT_CLAIMING, 4, 1, 2);
-    dpx_peers_observe(peers, SLOT, &owner, DPX_SECOND, DPX_SECOND);
-    dpx_peers_observe(peers, SLOT, &claim, 2 * DPX_SECOND, 2 * DPX_SECOND);
+    see(&who, &owner, DPX_SECOND, DPX_SECOND);
+    see(&who, &claim, 2 * DPX_SECOND, 2 * DPX_SECOND);
     dpx_peers_drained(peers, SLOT, 4, DPX_DRAINED_EXITED);
     CHECK(dpx_peers_evidence(peers, SLOT) == DPX_NOT_DRAINED); /* a claim may lie over somebody's record */
     owner.sequence++;
     owner.counter++;
-    dpx_peers_observe(peers, SLOT, &owner, 3 * DPX_SECOND, 3 * DPX_SECOND);
+    see(&who, &owner, 3 * DPX_SECOND, 3 * DPX_SECOND);
     CHECK(dpx_peers_evidence(peers, SLOT) == DPX_NOT_DRAINED); /* that was about another process */
     dpx_peers_drained(peers, SLOT, 4, DPX_DRAINED_FENCED);
     CHECK(dpx_peers_evidence(peers, SLOT) == DPX_DRAINED_FENCED); /* a word about the slot itself */
@@ -179,12 +240,12 @@ static void test_a_leftover_of_another_boot_proves_nothing(void)
     dpx_slot_record other = record_of(DPX_SLOT_ACTIVE, 2, 5, 1);
     other.who.slot = SLOT + 1;
     memset(other.boot.bytes, 77, sizeof other.boot.bytes);
-    dpx_peers_observe(peers, SLOT, &gone, DPX_SECOND, DPX_SECOND);
-    dpx_peers_observe(peers, SLOT + 1, &other, DPX_SECOND, DPX_SECOND);
+    see(&who, &gone, DPX_SECOND, DPX_SECOND);
+    see(&who, &other, DPX_SECOND, DPX_SECOND);
     CHECK(dpx_peers_evidence(peers, SLOT) == DPX_NOT_DRAINED);
     other.sequence++;
     other.counter++;
-    dpx_peers_observe(peers, SLOT + 1, &other, 9 * DPX_SECOND, 9 * DPX_SECOND);
+    see(&who, &other, 9 * DPX_SECOND, 9 * DPX_SECOND);
     CHECK(dpx_peers_evidence(peers, SLOT) == DPX_DRAINED_REBOOTED);
     close_onlooker(&who);
 }
@@ -198,9 +259,9 @@ static void test_later_copies_of_a_leftover_prove_nothing(void)
     dpx_slot_record other = record_of(DPX_SLOT_ACTIVE, 2, 5, 1);
     other.who.slot = SLOT + 1;
     memset(other.boot.bytes, 77, sizeof other.boot.bytes);
-    dpx_peers_observe(peers, SLOT, &gone, DPX_SECOND, DPX_SECOND);
+    see(&who, &gone, DPX_SECOND, DPX_SECOND);
     for (uint64_t i = 0; i < 4; i++) { /* seen on one disk, then on two others: dead all the same; a fourth is new */
-        dpx_peers_observe(peers, SLOT + 1, &other, (2 + i) * DPX_SECOND, (2 + i) * DPX_SECOND);
+        see(&who, &other, (2 + i) * DPX_SECOND, (2 + i) * DPX_SECOND);
         CHECK_EQ(dpx_peers_evidence(peers, SLOT), i < 3 ? DPX_NOT_DRAINED : DPX_DRAINED_REBOOTED);
         other.sequence++;
         other.counter++;
@@ -251,7 +312,7 @@ static void test_the_next_look_is_no_later_than_needed(void)
     dpx_slot_record free = peer->record;
     free.state = DPX_SLOT_FREE;
     free.sequence++;
-    dpx_peers_observe(peers, s.a.world.self.slot, &free, later, later);
+    dpx_peers_learn(peers, s.a.world.self.slot, &free, later);
     CHECK_EQ(dpx_peers_next_look(peers, later + 2 * dead_time), DPX_NEVER);
     close_scene(&s);
 }
@@ -432,6 +493,51 @@ static void test_a_disk_counts_if_it_shows_the_slot_free(void)
     disks_free(&disks);
 }
 
+/* ‡S19: disk 0 shows the late `free` of somebody who left before that; disk 2 knows of an owner, and is away. */
+static void test_an_older_free_record_is_no_free_slot(void)
+{
+    memory_disks disks;
+    claimer c;
+    disks_format(&disks, 3, HOSTS, LEASES);
+    dpx_slot_record late = record_of(DPX_SLOT_FREE, 3, 9, 9);
+    dpx_slot_record freed = record_of(DPX_SLOT_FREE, 4, 6, 8);
+    dpx_slot_record owner = record_of(DPX_SLOT_ACTIVE, 5, 7, 7);
+    put_record(&disks, 0, &late);
+    put_record(&disks, 1, &freed);
+    put_record(&disks, 2, &owner);
+    disks.fail_reads[2] = EIO;
+    begin_claim(&c, &disks, 1);
+    CHECK(run_claim(&c) == DPX_FULL);
+    CHECK_EQ(c.writes, 0);
+    host_forget(&c.host);
+    disks_free(&disks);
+}
+
+/* ‡S19: … or a claim of its generation, that came late over the record of an owner who lives. */
+static void test_another_claim_is_no_dead_slot(void)
+{
+    for (int same = 0; same < 2; same++) {
+        memory_disks disks;
+        claimer c;
+        disks_format(&disks, 3, HOSTS, LEASES);
+        dpx_slot_record claim = record_of(DPX_SLOT_CLAIMING, 4, 1, 9);
+        dpx_slot_record dead = record_of(DPX_SLOT_ACTIVE, 4, 6, 8);
+        dpx_slot_record owner = record_of(DPX_SLOT_ACTIVE, 5, 7, 7);
+        put_record(&disks, 0, same ? &dead : &claim);
+        put_record(&disks, 1, &dead);
+        put_record(&disks, 2, &owner);
+        disks.fail_reads[2] = EIO;
+        begin_claim(&c, &disks, 1);
+        dpx_peers_learn(c.host.world.peers, SLOT, &dead, disks.now);
+        dpx_peers_bury(c.host.world.peers, SLOT, 4);
+        dpx_peers_drained(c.host.world.peers, SLOT, 4, DPX_DRAINED_FENCED);
+        CHECK(run_claim(&c) == (same ? DPX_DONE : DPX_FULL));
+        CHECK_EQ(c.writes == 0, !same);
+        host_forget(&c.host);
+        disks_free(&disks);
+    }
+}
+
 static void claim_slowly(claimer *c, dpx_request *request)
 {
     if (c->writes == 1 && c->claimed && request->write_count == 1) {
@@ -532,6 +638,8 @@ int main(void)
 {
     RUN(test_a_slow_read_is_no_silence);
     RUN(test_an_overwritten_claim_hides_nobody);
+    RUN(test_a_late_claim_hides_what_the_owner_wrote);
+    RUN(test_one_disk_of_three_prolongs_no_silence);
     RUN(test_the_exit_of_a_claimer_drains_nobody);
     RUN(test_a_leftover_of_another_boot_proves_nothing);
     RUN(test_the_next_look_is_no_later_than_needed);
@@ -545,6 +653,8 @@ int main(void)
     RUN(test_a_generation_that_was_declared_dead_is_not_taken);
     RUN(test_a_generation_that_was_noted_is_not_taken);
     RUN(test_a_disk_counts_if_it_shows_the_slot_free);
+    RUN(test_an_older_free_record_is_no_free_slot);
+    RUN(test_another_claim_is_no_dead_slot);
     RUN(test_a_slow_claim_is_void);
     RUN(test_an_owner_between_table_and_notes_is_found);
     RUN(test_an_owner_that_slept_is_found);

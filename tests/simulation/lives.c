@@ -228,6 +228,10 @@ void check_lifetime(world *w, host *h)
     if (l->overtaken && proof >= l->thawed_local)
         violate(w, VIOLATION_EXCLUSION, "h%u goes on after its clock stood still, and others took what it held",
                 h->index);
+    if (l->paused && proof <= l->thawed_local) { /* learnt of after a pause, but issued before it */
+        uint64_t later = l->beat_real + (proof - (l->lifetime_end - S)) * 1000000 / rate;
+        began = later < began ? later : began;
+    }
     l->lifetime_end = h->world.lifetime_end;
     l->beat_real = began;
 }
