@@ -18,7 +18,7 @@ static bool table_sound(const dpx_claim *claim, uint32_t disk, uint32_t slot)
 void dpx_claim_observe(dpx_claim *claim)
 {
     dpx_table_read reads[DPX_MAX_DISKS] = {0};
-    for (uint32_t d = 0; d < claim->world->geometry->disks; d++) {
+    for (uint32_t d = 0; d < DPX_MAX_DISKS && d < claim->world->geometry->disks; d++) {
         const struct claim_channel *channel = &claim->channels[d];
         if (channel->good)
             reads[d] = (dpx_table_read){.data = channel->table,

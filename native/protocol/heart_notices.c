@@ -21,7 +21,7 @@ void dpx_heart_observe(dpx_heart *heart)
 {
     dpx_table_read reads[DPX_MAX_DISKS] = {0};
     uint32_t read = 0;
-    for (uint32_t d = 0; d < heart->world->geometry->disks; d++) {
+    for (uint32_t d = 0; d < DPX_MAX_DISKS && d < heart->world->geometry->disks; d++) {
         const struct heart_channel *channel = &heart->channels[d];
         if (!channel->read_once)
             continue;
