@@ -163,7 +163,7 @@ void dpx_round_raise(dpx_round *round, uint64_t now)
     }
     uint64_t ballot = dpx_judge_ballot(round);
     if (ballot == 0) {
-        dpx_round_finish(round, DPX_CEILING);
+        dpx_round_lower(round, DPX_CEILING, now); /* the flag of a lower ballot may be up */
         return;
     }
     select_all(round);

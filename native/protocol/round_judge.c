@@ -113,8 +113,7 @@ uint64_t dpx_judge_ballot(const dpx_round *round)
         if (lease->ballot > top)
             top = lease->ballot;
     }
-    uint64_t next = (top / DPX_BALLOT_SLOTS + 1) * DPX_BALLOT_SLOTS + round->world->self.slot;
-    return next < DPX_BALLOT_CEILING ? next : 0;
+    return dpx_ballot_above(round->world, top, 1);
 }
 
 static void set_label(dpx_own *content, const char *label, uint8_t length)

@@ -152,7 +152,9 @@ static bool restore_own(dpx_round *round, const dpx_view *view, bool trusted)
 {
     dpx_lease *lease = round->wishes[0].lease;
     uint64_t top = lease->ballot > view->top ? lease->ballot : view->top;
-    uint64_t above = (top / DPX_BALLOT_SLOTS + DPX_BALLOT_SLOTS) * DPX_BALLOT_SLOTS + round->world->self.slot;
+    uint64_t above = dpx_ballot_above(round->world, top, DPX_BALLOT_SLOTS);
+    if (!trusted && above == 0)
+        return false;
     lease->header = view->header;
     lease->header.area = round->items[0].probe;
     lease->undecided = view->change_pending;
@@ -167,7 +169,7 @@ static bool restore_own(dpx_round *round, const dpx_view *view, bool trusted)
     lease->known = true;
     if (!trusted)
         lease->ballot = lease->last_exclusive = above;
-    return trusted || above < DPX_BALLOT_CEILING;
+    return true;
 }
 
 static bool overtaken(const dpx_round *round)

@@ -17,6 +17,14 @@ uint64_t dpx_random(dpx_world *world)
     return x * UINT64_C(0x2545f4914f6cdd1d);
 }
 
+uint64_t dpx_ballot_above(const dpx_world *world, uint64_t top, uint64_t rounds)
+{
+    if (top >= DPX_BALLOT_CEILING)
+        return 0; /* near 2^64 the sum would begin anew, below every ballot */
+    uint64_t ballot = (top / DPX_BALLOT_SLOTS + rounds) * DPX_BALLOT_SLOTS + world->self.slot;
+    return ballot < DPX_BALLOT_CEILING ? ballot : 0;
+}
+
 const char *dpx_verdict_text(dpx_verdict verdict)
 {
     switch (verdict) {

@@ -75,6 +75,9 @@ typedef enum dpx_verdict {
 
 const char *dpx_verdict_text(dpx_verdict verdict);
 
+/* This host's ballot so many rounds above `top`, whatever a block claims that to be; 0: past the ceiling. */
+uint64_t dpx_ballot_above(const dpx_world *world, uint64_t top, uint64_t rounds);
+
 /* A raised flag of another incarnation, as it was seen. */
 typedef struct dpx_flag {
     dpx_incarnation who;

@@ -30,8 +30,16 @@ _EXECUTED = re.compile(r"number_of_executed_units: +(\d+)|^#(\d+)", re.MULTILINE
 
 def build(base: Path) -> Path:
     target = base / "build" / "fuzz_image"
-    command = ["make", "-s", "-j2", "-C", str(base / "tests/fuzz"), f"OUT={base / 'build'}", str(target)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    command = [
+        "make",
+        "-s",
+        "-j2",
+        "-C",
+        str(base / "tests/fuzz"),
+        f"OUT={base / 'build'}",
+        "STRICT=-std=c11 -UNDEBUG -w",
+    ]
+    done = subprocess.run([*command, str(target)], capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(done.stdout + done.stderr)
     return target

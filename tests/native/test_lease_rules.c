@@ -258,6 +258,52 @@ static void test_another_nonce_in_the_own_block_is_the_end(void)
     close_scene(&s);
 }
 
+/* A block claims the highest ballot that there can be: none is chosen above it, nor below. */
+static void test_ballots_do_not_begin_anew(void)
+{
+    scene s;
+    dpx_lease lease, place = {.located = true};
+    dpx_wish wish;
+    open_scene(&s, 1);
+    name_lease(&lease, "vm1");
+    CHECK(host_change(&s.a, DPX_CHANGE_CREATE, &lease, 9) == DPX_DONE);
+    const dpx_geometry *g = &s.disks.geometry;
+    uint32_t area = lease.header.area;
+    dpx_header header = lease.header;
+    header.first_ballot = UINT64_MAX;
+    header.sequence++;
+    dpx_header_encode(disk_block(&s.disks, 0, dpx_header_block(g, area)), g, 0, &header);
+    name_lease(&lease, "vm1");
+    CHECK(take(&s.a, &lease, DPX_MODE_SHARED, &wish) == DPX_CEILING);
+    uint8_t *own = disk_block(&s.disks, 0, dpx_own_block(g, area, s.a.world.self.slot));
+    own[100] ^= 1; /* damaged, and rewritten above every ballot of the area */
+    place.header.area = area;
+    wish = (dpx_wish){.lease = &place};
+    CHECK(host_round(&s.a, DPX_ROUND_REWRITE, &wish, 1, 0, NULL) == DPX_CEILING);
+    close_scene(&s);
+}
+
+/* … and who meets such a block in the judging read takes the flag down that is up. */
+static void test_the_ceiling_leaves_no_flag(void)
+{
+    scene s;
+    dpx_lease lease;
+    dpx_wish wish;
+    open_scene(&s, 1);
+    name_lease(&lease, "vm1");
+    CHECK(host_change(&s.a, DPX_CHANGE_CREATE, &lease, 9) == DPX_DONE);
+    CHECK(take(&s.a, &lease, DPX_MODE_EXCLUSIVE, &wish) == DPX_DONE);
+    CHECK(release(&s.a, &lease) == DPX_DONE);
+    dpx_own highest = own_of(&s.disks, lease.header.area, s.c.world.self.slot);
+    highest.who = s.c.world.self;
+    highest.sequence++;
+    highest.ballot = DPX_BALLOT_CEILING;
+    put_own(&s.disks, &highest);
+    CHECK(take(&s.a, &lease, DPX_MODE_EXCLUSIVE, &wish) == DPX_CEILING);
+    CHECK(own_of(&s.disks, lease.header.area, s.a.world.self.slot).hold == 0);
+    close_scene(&s);
+}
+
 int main(void)
 {
     RUN(test_a_change_is_open_though_its_header_landed);
@@ -269,5 +315,7 @@ int main(void)
     RUN(test_a_newer_incarnation_in_the_own_block_is_the_end);
     RUN(test_a_disk_not_asked_yet_is_left_out);
     RUN(test_another_nonce_in_the_own_block_is_the_end);
+    RUN(test_ballots_do_not_begin_anew);
+    RUN(test_the_ceiling_leaves_no_flag);
     return check_finish("test_lease_rules");
 }
