@@ -371,7 +371,6 @@ void check_landed(world *w, flight *f)
             return;
         t->beat_life[place.slot][f->disk] = (uint16_t)(f->life + 1);
         t->beat_issued[place.slot][f->disk] = f->issued_local;
-        t->beat_real[place.slot][f->disk] = f->issued_at;
     }
 }
 

@@ -94,7 +94,6 @@ typedef struct truth {
     uint64_t slot_generation[MAX_SLOTS];
     uint16_t beat_life[MAX_SLOTS][DPX_MAX_DISKS]; /* whose heartbeat landed last, + 1 */
     uint64_t beat_issued[MAX_SLOTS][DPX_MAX_DISKS]; /* … issued by its clock */
-    uint64_t beat_real[MAX_SLOTS][DPX_MAX_DISKS];
     uint64_t claim_written[MAX_SLOTS];    /* last claiming record, by whom and when */
     uint16_t claim_life[MAX_SLOTS];
     uint64_t claim_generation[MAX_SLOTS];

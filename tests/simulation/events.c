@@ -60,9 +60,21 @@ uint64_t clock_real(const box *b, uint64_t local)
     return b->real_base + (distance * 1000000 + b->rate - 1) / b->rate;
 }
 
+uint64_t clock_was(const box *b, uint64_t local)
+{
+    uint64_t shown = b->local_base, at = b->real_base;
+    for (uint32_t i = b->stops; i > 0 && local <= b->stopped[i - 1].local; i--) {
+        shown = b->stopped[i - 1].local;
+        at = b->stopped[i - 1].real;
+    }
+    return local < shown ? at - (shown - local) * 1000000 / b->rate : at + (local - shown) * 1000000 / b->rate;
+}
+
 void clock_freeze(box *b, uint64_t real)
 {
     b->local_base = clock_local(b, real);
+    b->stopped[b->stops].local = b->local_base;
+    b->stopped[b->stops++].real = real;
     b->frozen = true;
 }
 

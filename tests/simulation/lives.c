@@ -161,8 +161,7 @@ void check_joined(world *w, host *h)
     l->who = record->who;
     l->lifetime_end = h->world.lifetime_end;
     uint64_t local = local_now(w, h);
-    uint64_t age = local - (l->lifetime_end - w->geometry->outage_tolerance);
-    l->beat_real = w->now - age * 1000000 / w->boxes[h->box].rate;
+    l->beat_real = clock_was(&w->boxes[h->box], l->lifetime_end - w->geometry->outage_tolerance);
     if (l->claimed_paused) /* since when others may have seen it is hard to say */
         l->beat_real = l->started;
     w->truth->slot_owner[record->who.slot] = (uint16_t)(h->life + 1);
@@ -211,15 +210,8 @@ void check_lifetime(world *w, host *h)
     uint32_t slot = l->who.slot;
     uint32_t backing = 0;
     uint64_t now = local_now(w, h);
-    uint64_t rate = w->boxes[h->box].rate;
-    uint64_t began = w->now - (now - proof) * 1000000 / rate; /* unless the clock stood still */
-    for (uint32_t d = 0; d < w->geometry->disks; d++) {
-        if (t->beat_life[slot][d] != h->life + 1 || t->beat_issued[slot][d] < proof)
-            continue;
-        uint64_t real = t->beat_real[slot][d] - (t->beat_issued[slot][d] - proof) * 1000000 / rate;
-        began = real < began ? real : began;
-        backing++;
-    }
+    for (uint32_t d = 0; d < w->geometry->disks; d++)
+        backing += t->beat_life[slot][d] == h->life + 1 && t->beat_issued[slot][d] >= proof;
     if (backing < w->majority && !w->plan.replays)
         violate(w, VIOLATION_LIFETIME, "h%u counts its life from a heartbeat that %u disks show", h->index,
                 backing);
@@ -228,10 +220,6 @@ void check_lifetime(world *w, host *h)
     if (l->overtaken && proof >= l->thawed_local)
         violate(w, VIOLATION_EXCLUSION, "h%u goes on after its clock stood still, and others took what it held",
                 h->index);
-    if (l->paused && proof <= l->thawed_local) { /* learnt of after a pause, but issued before it */
-        uint64_t later = l->beat_real + (proof - (l->lifetime_end - S)) * 1000000 / rate;
-        began = later < began ? later : began;
-    }
     l->lifetime_end = h->world.lifetime_end;
-    l->beat_real = began;
+    l->beat_real = clock_was(&w->boxes[h->box], proof);
 }

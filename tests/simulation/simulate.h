@@ -18,6 +18,7 @@
 
 enum {
     MAX_HOSTS = 8,   /* simulated processes at a time */
+    MAX_PAUSES = 8,  /* of one machine: swarm.c plans 6 at most */
     MAX_SLOTS = 8,
     MAX_AREAS = 8,   /* lease 0 included */
     MAX_NAMES = 7,
@@ -163,6 +164,10 @@ typedef struct box {
     uint64_t rate; /* local ns per 1,000,000 real ns */
     bool frozen;
     bool off;      /* no power */
+    uint32_t stops; /* together with its clock */
+    struct {
+        uint64_t local, real;
+    } stopped[MAX_PAUSES]; /* what the clock showed when it stopped, and when that was */
     dpx_uuid host, boot;
     uint32_t boots;
 } box;
@@ -401,6 +406,8 @@ static inline uint64_t clock_local(const box *b, uint64_t real)
 }
 /* The earliest real time at which the clock shows at least `local`; DPX_NEVER while it is frozen. */
 uint64_t clock_real(const box *b, uint64_t local);
+/* … and at which it first showed it, in the past. */
+uint64_t clock_was(const box *b, uint64_t local);
 void clock_freeze(box *b, uint64_t real);
 void clock_thaw(box *b, uint64_t real);
 static inline uint64_t local_now(const world *w, const host *h)

@@ -150,6 +150,7 @@ static void begin(world *w, uint64_t seed)
         b->host = uuid_draw(w);
         b->boot = uuid_draw(w);
         b->boots = 1;
+        b->stops = 0;
     }
     for (uint8_t i = 0; i < w->plan.hosts; i++) {
         host *h = &w->hosts[i];
