@@ -347,6 +347,7 @@ static void header_landed(world *w, const flight *f, uint32_t area)
     dpx_header header;
     dpx_header_decode(f->data, &header);
     bool there = header.state == DPX_LEASE_IN_USE;
+    w->truth->landed_at[area][f->disk][there] = w->now;
     if (shown_header(w, area, there ? &header.lease : NULL)) {
         uint16_t uuid = there ? uuid_index(w, &header.lease, UINT8_MAX) : NONE16;
         if (uuid != NONE16)

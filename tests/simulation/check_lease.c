@@ -283,6 +283,17 @@ void check_overlaps(world *w)
 
 /* ---- header changes ---- */
 
+/* By a majority: at one moment, or disk after disk (a late copy of an older header may have come over the first
+ * one before the last one had it; blocks of the area that name a higher directory token outrank that). */
+static bool shown_since(const world *w, uint32_t area, bool there, uint64_t since)
+{
+    const truth *t = w->truth;
+    uint32_t landed = 0;
+    for (uint32_t d = 0; d < w->geometry->disks; d++)
+        landed += t->landed_at[area][d][there] >= since;
+    return landed >= w->majority || (there ? t->filled_at : t->vacated_at)[area] >= since;
+}
+
 void check_changed(world *w, host *h, dpx_verdict verdict)
 {
     truth *t = w->truth;
@@ -308,8 +319,7 @@ void check_changed(world *w, host *h, dpx_verdict verdict)
         violate(w, VIOLATION_EXISTENCE, "h%u is told that vm-%u exists", h->index, name);
     else if (verdict == DPX_NOT_FOUND)
         check_not_there(w, h, name, h->change_began);
-    else if (verdict == DPX_DONE && !t->replayed_at[area] &&
-             (create ? t->filled_at : t->vacated_at)[area] < h->change_began)
+    else if (verdict == DPX_DONE && !t->replayed_at[area] && !shown_since(w, area, create, h->change_began))
         violate(w, VIOLATION_NOT_SHOWN, "h%u %s vm-%u, and no majority shows it", h->index,
                 create ? "created" : "deleted", name);
 }

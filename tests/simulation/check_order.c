@@ -90,5 +90,6 @@ void check_reset(world *w)
     memset(t->changed_at, 0, sizeof t->changed_at);
     memset(t->filled_at, 0, sizeof t->filled_at);
     memset(t->vacated_at, 0, sizeof t->vacated_at);
+    memset(t->landed_at, 0, sizeof t->landed_at);
     t->beyond = false;
 }

@@ -101,6 +101,7 @@ typedef struct truth {
     uint8_t changed_area[MAX_HOSTS];      /* whose header this host wrote last */
     uint64_t filled_at[MAX_AREAS];        /* when a majority began to show a lease there */
     uint64_t vacated_at[MAX_AREAS];       /* … or that there is none */
+    uint64_t landed_at[MAX_AREAS][DPX_MAX_DISKS][2]; /* when a header without, with a lease last landed there */
     int8_t area_of[MAX_NAMES];            /* -1: not there, -2: between states */
     uint64_t changed_at[MAX_NAMES];
     uint64_t blind_until[MAX_HOSTS];      /* was shown old content until then */
