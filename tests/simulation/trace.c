@@ -121,7 +121,19 @@ static const char *const slot_states[] = {"free", "claiming", "active"};
 static const char *const lease_states[] = {"free", "in use", "tombstone"};
 static const char *const modes[] = {"none", "shared", "exclusive"};
 
-static void tell_block(FILE *out, const dpx_place *place, const uint8_t *data)
+static void tell_notices(FILE *out, const dpx_geometry *geometry, const dpx_place *place, const uint8_t *data)
+{
+    uint64_t generation, sequence;
+    uint32_t entries[DPX_BLOCK_MAX / 4];
+    dpx_notice_decode(data, geometry, &generation, &sequence, entries);
+    fprintf(out, "notices of slot %u generation %llu:", place->slot, MANY(generation));
+    for (uint32_t i = 0; i < geometry->max_hosts; i++) /* so few slots: all in the first part */
+        if (entries[i])
+            fprintf(out, " slot %u generation %u%s", i, entries[i] & DPX_NOTICE_GENERATION,
+                    entries[i] & DPX_NOTICE_FENCED ? " fenced" : "");
+}
+
+static void tell_block(FILE *out, const dpx_geometry *geometry, const dpx_place *place, const uint8_t *data)
 {
     dpx_slot_record record;
     dpx_header header;
@@ -148,7 +160,7 @@ static void tell_block(FILE *out, const dpx_place *place, const uint8_t *data)
                 MANY(header.first_ballot));
         break;
     default:
-        fprintf(out, "notices of slot %u", place->slot);
+        tell_notices(out, geometry, place, data);
         break;
     }
 }
@@ -168,7 +180,7 @@ void trace_flight(world *w, const flight *f, const char *what)
         fprintf(w->trace, " (ghost)");
     if (f->write) {
         fprintf(w->trace, ": ");
-        tell_block(w->trace, &place, f->data);
+        tell_block(w->trace, w->geometry, &place, f->data);
     }
     fputc('\n', w->trace);
 }
