@@ -108,7 +108,7 @@ void dpx_heart_review(dpx_heart *heart, uint64_t now)
         else if (peers->slots[slot].seen && peers->slots[slot].record.who.generation > who.generation &&
                  peers->slots[slot].record.state != DPX_SLOT_CLAIMING)
             peers->slots[slot].wanted_generation = 0; /* dead by succession */
-        else if (sentence->generation < wanted && dpx_peers_silent(peers, slot))
+        else if (sentence->generation < wanted && dpx_peers_wanted_silent(peers, slot))
             dpx_heart_sentence(heart, slot, wanted, false);
         else if (sentence->generation < wanted)
             beat_when_silent(heart, slot, now);

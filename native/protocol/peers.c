@@ -201,6 +201,13 @@ bool dpx_peers_silent(const dpx_peers *peers, uint32_t slot)
     return peer->still_to > peer->still_from && peer->still_to - peer->still_from >= owner_dead_time(peers, peer);
 }
 
+/* A flag may tell of a new owner before the slots have been looked at again: what was silent until
+ * then was the one before it (simulated history 11930910). */
+bool dpx_peers_wanted_silent(const dpx_peers *peers, uint32_t slot)
+{
+    return dpx_peers_silent(peers, slot) && peers->slots[slot].still_to >= peers->slots[slot].wanted_since;
+}
+
 uint64_t dpx_peers_until_silent(const dpx_peers *peers, uint32_t slot, uint64_t now)
 {
     const dpx_peer *peer = &peers->slots[slot];
@@ -237,8 +244,10 @@ void dpx_peers_want(dpx_peers *peers, const dpx_incarnation *who, uint64_t now)
     dpx_peer *peer = &peers->slots[who->slot];
     if (who->generation >= peer->wanted_generation)
         peer->wanted_at = now;
-    if (who->generation > peer->wanted_generation)
+    if (who->generation > peer->wanted_generation) {
         peer->wanted_generation = who->generation;
+        peer->wanted_since = now;
+    }
 }
 
 void dpx_peers_want_slot(dpx_peers *peers, uint32_t slot)

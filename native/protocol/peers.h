@@ -38,7 +38,8 @@ typedef struct dpx_peer {
     bool dead_known;        /* incarnations of this slot up to dead_generation are dead … */
     uint64_t dead_generation;
     uint64_t wanted_generation; /* ≠ 0: somebody here needs to know whether this generation is dead … */
-    uint64_t wanted_at;         /* … and last met it in the way then; 0: there is no hurry */
+    uint64_t wanted_since;      /* … and first met it then … */
+    uint64_t wanted_at;         /* … and last in the way then; 0: there is no hurry */
     dpx_drain drain;        /* of generation drain_generation */
     uint64_t drain_generation;
 } dpx_peer;
@@ -77,6 +78,9 @@ bool dpx_peers_dead(const dpx_peers *peers, const dpx_incarnation *who);
 
 /* Unmoved for T_dead (of the owner's times): a notice may be written. */
 bool dpx_peers_silent(const dpx_peers *peers, uint32_t slot);
+
+/* … about the generation that is wanted: it was there before the last look, and not only since. */
+bool dpx_peers_wanted_silent(const dpx_peers *peers, uint32_t slot);
 
 /* Someone needs to know whether this incarnation is dead: the heart writes a notice about
  * it once it is silent. */

@@ -358,6 +358,32 @@ static void test_who_moves_after_the_notice_is_not_buried(void)
     close_scene(&s);
 }
 
+/* ‡D7: B meets a flag of the next owner of A's slot, while the last look of B shows A, long silent. */
+static void test_who_came_after_the_last_look_is_not_silent(void)
+{
+    scene s;
+    open_scene(&s, 1);
+    const dpx_geometry *g = &s.disks.geometry;
+    uint64_t dead = dpx_dead_time(g->outage_tolerance, g->kill_grace, g->watchdog_timeout);
+    pass_time(&s, dead + 6 * DPX_SECOND, 0);
+    s.disks.now += 5 * DPX_SECOND;
+    dpx_request *look = dpx_heart_step(s.b.heart, s.disks.now);
+    disks_carry_out(&s.disks, look, s.b.world.lifetime_end);
+    s.disks.now += DPX_MS;
+    dpx_slot_record next = record_of(DPX_SLOT_ACTIVE, s.a.world.self.generation + 1, 3, 9);
+    next.who.slot = s.a.world.self.slot;
+    put_record(&s.disks, 0, &next);
+    dpx_peers_want(s.b.world.peers, &next.who, s.disks.now);
+    dpx_heart_complete(s.b.heart, look, s.disks.now);
+    CHECK(dpx_peers_silent(s.b.world.peers, next.who.slot)); /* A is */
+    CHECK_EQ(dpx_heart_count(s.b.heart).notices, 0);
+    pass_time(&s, dead - DPX_SECOND, 0);
+    CHECK_EQ(dpx_heart_count(s.b.heart).notices, 0);
+    pass_time(&s, 6 * DPX_SECOND, 0);
+    CHECK(dpx_peers_dead(s.b.world.peers, &next.who));
+    close_scene(&s);
+}
+
 /* The notices of a slot's earlier life are carried on by its next owner. */
 static void test_notices_outlive_their_author(void)
 {
@@ -646,6 +672,7 @@ int main(void)
     RUN(test_later_copies_of_a_leftover_prove_nothing);
     RUN(test_a_notice_counts_when_it_is_durable);
     RUN(test_who_moves_after_the_notice_is_not_buried);
+    RUN(test_who_came_after_the_last_look_is_not_silent);
     RUN(test_notices_outlive_their_author);
     RUN(test_a_notice_about_a_later_claim_is_about_us);
     RUN(test_another_nonce_in_the_own_record_is_the_end);
