@@ -18,6 +18,7 @@ typedef struct actor {
     dpx_uuid state_lease[NAMES];
     uint64_t state_token[NAMES];
     uint8_t lives_lived;
+    bool stalled; /* its heart stands still until it acts again; what it protects runs on */
 } actor;
 
 static stage scene;
@@ -28,12 +29,21 @@ static bool rewritten[DPX_MAX_DISKS][BLOCKS];
 static bool lives(uint32_t h)
 {
     const memory_host *host = &scene.hosts[h];
-    return scene.lives[h] && dpx_heart_end(host->heart) == DPX_ALIVE && !host->world.finished &&
+    return (scene.lives[h] || actors[h].stalled) && dpx_heart_end(host->heart) == DPX_ALIVE && !host->world.finished &&
            scene.disks.now < host->world.lifetime_end;
+}
+
+/* What it holds may be in use: one that stalled finds out late, and its guests are stopped K + W later at most. */
+static bool protects(uint32_t h)
+{
+    const dpx_geometry *geometry = &scene.disks.geometry;
+    uint64_t stops = scene.hosts[h].world.lifetime_end + geometry->kill_grace + geometry->watchdog_timeout;
+    return lives(h) || (actors[h].stalled && scene.disks.now < stops);
 }
 
 static void forget_leases(uint32_t h)
 {
+    actors[h].stalled = false;
     for (uint32_t n = 0; n < NAMES; n++) {
         dpx_lease_reset(&actors[h].leases[n], lease_name(n), strlen(lease_name(n)));
         actors[h].held[n] = actors[h].shaken[n] = actors[h].overrun[n] = false;
@@ -62,7 +72,7 @@ static void join(uint32_t h, uint32_t slot, uint64_t patience)
 
 static bool conflict(uint32_t h, uint32_t other, uint32_t n, enum dpx_mode mode)
 {
-    return other != h && lives(other) && actors[other].held[n] &&
+    return other != h && protects(other) && actors[other].held[n] &&
            (mode == DPX_MODE_EXCLUSIVE || actors[other].modes[n] == DPX_MODE_EXCLUSIVE);
 }
 
@@ -270,13 +280,18 @@ static void perform(const record *act)
 {
     uint32_t h = act->block % ACTORS;
     enum { JOIN, TAKE, RELEASE, WATCH, FIND, CHANGE, REWRITE, RETIRE, RECLAIM, LEAVE, PASS, KILL, RELAPSE,
-           KINDS };
+           STALL, KINDS };
     uint32_t kind = act->what % 16;
     if (kind >= KINDS)
         kind = TAKE;
     if (kind == PASS) {
         stage_pass(&scene, act->at % 4 == 3 ? OUTLIVES : (1 + act->at % 4) * TOLERANCE / 12);
         return;
+    }
+    if (actors[h].stalled) {
+        actors[h].stalled = false;
+        scene.lives[h] = true;
+        stage_catch_up(&scene);
     }
     if (!lives(h)) {
         bool chosen = kind == JOIN && act->how < 128;
@@ -299,6 +314,10 @@ static void perform(const record *act)
             stage_leave(&scene, h);
         break;
     case RELAPSE: relapse(h, act); break;
+    case STALL:
+        actors[h].stalled = true;
+        scene.lives[h] = false;
+        break;
     case KILL:
         stage_kill(&scene, h);
         forget_leases(h);
