@@ -8,7 +8,7 @@ import os
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from fix_spaces import CALM, Maker, edit_block, read_block, write_block
@@ -354,6 +354,7 @@ def test_other_arguments(make_space: Maker) -> None:
         senseless: list[dict[str, Any]] = [
             {"mode": "write"},
             {"mode": None},
+            {"mode": []},
             {"timeout": -1},
             {"timeout": float("nan")},
             {"timeout": "soon"},
@@ -365,6 +366,9 @@ def test_other_arguments(make_space: Maker) -> None:
         for arguments in senseless:
             with pytest.raises(errors.InvalidArgumentError):
                 host.acquire("vm", **arguments)
+        for nameless in (5, b"vm", []):
+            with pytest.raises(errors.InvalidNameError):
+                host.acquire(cast(str, nameless))
         assert host.leases() == []
         host.acquire("vm", timeout=float("inf")).release()
 
