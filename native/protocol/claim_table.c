@@ -116,8 +116,10 @@ void dpx_claim_notice_reads(dpx_claim *claim, struct claim_channel *channel)
     uint32_t slot = claim->record.who.slot;
     uint32_t count = 0;
     uint8_t *at = channel->notices;
+    uint32_t disk = (uint32_t)(channel - claim->channels);
     for (uint32_t writer = 0; writer < geometry->max_hosts; writer++) {
-        if (writer == slot || claim->world->peers->slots[writer].record.notices == 0)
+        bool unknown = !table_sound(claim, disk, writer); /* ‡S20: what it announces */
+        if (writer == slot || (!unknown && claim->world->peers->slots[writer].record.notices == 0))
             continue;
         uint64_t block = dpx_notice_block(geometry, writer, slot / geometry->notice_entries);
         channel->reads[count++] = (dpx_extent){.block = block, .count = 1, .data = at};

@@ -163,6 +163,17 @@ static void build_record(dpx_heart *heart, uint32_t disk)
     channel->request.read_count = 1;
 }
 
+/* ‡S20: what a damaged record announces is unknown. */
+static bool may_announce(const dpx_heart *heart, uint32_t disk, uint32_t slot)
+{
+    const struct heart_channel *channel = &heart->channels[disk];
+    dpx_slot_record record;
+    if (!channel->sound[slot])
+        return true;
+    dpx_slot_decode(dpx_heart_row(channel, heart->world->geometry, slot), &record);
+    return record.notices != 0;
+}
+
 /* One block of each slot that announces notices: the part in which we would stand.  0: none. */
 static uint32_t build_notice_reads(dpx_heart *heart, uint32_t disk)
 {
@@ -171,11 +182,7 @@ static uint32_t build_notice_reads(dpx_heart *heart, uint32_t disk)
     uint32_t self = heart->world->self.slot;
     uint32_t count = 0;
     for (uint32_t slot = 0; slot < geometry->max_hosts; slot++) {
-        dpx_slot_record record;
-        if (slot == self || !channel->sound[slot])
-            continue;
-        dpx_slot_decode(dpx_heart_row(channel, geometry, slot), &record);
-        if (record.notices == 0)
+        if (slot == self || !may_announce(heart, disk, slot))
             continue;
         channel->reads[count] =
             (dpx_extent){.block = dpx_notice_block(geometry, slot, self / geometry->notice_entries),

@@ -358,6 +358,47 @@ static void test_who_moves_after_the_notice_is_not_buried(void)
     close_scene(&s);
 }
 
+static void damage_record(memory_disks *disks, uint32_t slot)
+{
+    disk_block(disks, 0, dpx_slot_block(&disks->geometry, slot))[40] ^= 1;
+}
+
+/* ‡S20: the record that announces a notice about A is damaged; A's clock goes on after that. */
+static void test_a_damaged_record_hides_no_notice(void)
+{
+    scene s;
+    open_scene(&s, 1);
+    uint64_t stood_still = s.disks.now;
+    fall_silent(&s);
+    host_beat(&s.b);
+    host_beat(&s.b);
+    CHECK(dpx_peers_dead(s.b.world.peers, &s.a.world.self));
+    damage_record(&s.disks, s.b.world.self.slot);
+    s.disks.now = stood_still + 6 * DPX_SECOND;
+    host_beat(&s.a);
+    CHECK(dpx_heart_end(s.a.heart) == DPX_END_NOTICE);
+    close_scene(&s);
+}
+
+/* ‡S20 with ‡S1: … and a claimer goes above the generation that the notice names. */
+static void test_a_damaged_record_hides_no_generation(void)
+{
+    scene s;
+    claimer c;
+    open_scene(&s, 1);
+    dpx_slot_record left = record_of(DPX_SLOT_FREE, 3, 7, 9);
+    put_record(&s.disks, 0, &left);
+    dpx_heart_retire(s.b.heart, SLOT, 7);
+    s.disks.now += 6 * DPX_SECOND;
+    host_beat(&s.b);
+    damage_record(&s.disks, s.b.world.self.slot);
+    begin_claim(&c, &s.disks, 8);
+    CHECK(run_claim(&c) == DPX_DONE);
+    CHECK_EQ(c.host.world.self.generation, 8);
+    host_forget(&c.host);
+    close_scene(&s);
+}
+
 /* ‡D7: B meets a flag of the next owner of A's slot, while the last look of B shows A, long silent. */
 static void test_who_came_after_the_last_look_is_not_silent(void)
 {
@@ -672,6 +713,8 @@ int main(void)
     RUN(test_later_copies_of_a_leftover_prove_nothing);
     RUN(test_a_notice_counts_when_it_is_durable);
     RUN(test_who_moves_after_the_notice_is_not_buried);
+    RUN(test_a_damaged_record_hides_no_notice);
+    RUN(test_a_damaged_record_hides_no_generation);
     RUN(test_who_came_after_the_last_look_is_not_silent);
     RUN(test_notices_outlive_their_author);
     RUN(test_a_notice_about_a_later_claim_is_about_us);
