@@ -267,6 +267,7 @@ class Host:
         *,
         host_name: bytes,
         slot: int | None,
+        retire: bool,
         realtime: bool,
         machine: bytes,
         boot: bytes,

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from diskpaxos import _core, identity, mounts
 from diskpaxos._version import software_number
 from diskpaxos.arguments import Paths, name_bytes, nanoseconds, path_list
-from diskpaxos.errors import ClosedError, DiskPaxosError, ForkedError, InvalidArgumentError
+from diskpaxos.errors import ClosedError, DiskPaxosError, ForkedError, InvalidArgumentError, NoFreeSlotError
 from diskpaxos.failure import translated
 from diskpaxos.host import Host
 from diskpaxos.views import DiskInfo, HostInfo, LeaseInfo, LockspaceInfo
@@ -145,6 +145,11 @@ class Lockspace:
         :raises ClaimCollisionError, NotDrainedError, TimingError, StorageError, ReadOnlyError: see
             their texts
         """
+        return self._join(host_name, timeout, realtime, slot)
+
+    def _join(
+        self, host_name: str | None, timeout: float, realtime: bool, slot: int | None, *, retire: bool = False
+    ) -> Host:
         core = self._use()
         name = identity.default_host_name() if host_name is None else host_name
         encoded, limit = name_bytes(name, "host"), nanoseconds(timeout)
@@ -159,6 +164,7 @@ class Lockspace:
                     core,
                     host_name=encoded,
                     slot=slot,
+                    retire=retire,
                     realtime=realtime,
                     machine=identity.machine_uuid().bytes,
                     boot=identity.boot_uuid().bytes,
@@ -280,9 +286,15 @@ class Lockspace:
             host.delete(name, timeout)
 
     def retire(self, slot: int, timeout: float | None = None) -> None:
-        """:meth:`Host.retire`; joins for the moment if no host has joined here."""
-        with self.member() as host:
-            host.retire(slot, timeout)
+        """:meth:`Host.retire`; joins for the moment if no host has joined here, in that very slot if no
+        other is free."""
+        try:
+            with self.member() as host:
+                host.retire(slot, timeout)
+        except NoFreeSlotError:
+            limit = 2 * self.geometry.dead_time / 1e9 if timeout is None else timeout
+            with self._join(None, limit, False, slot, retire=True):
+                pass  # leaving frees it
 
     def check(self) -> list[Finding]:
         """Everything that is damaged or inconsistent on any disk; changes nothing."""

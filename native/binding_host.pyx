@@ -77,7 +77,7 @@ cdef class Host:
     cdef object pending
     cdef unsigned long pending_in
 
-    def __cinit__(self, Space space, *, bytes host_name, slot, bint realtime, bytes machine, bytes boot,
+    def __cinit__(self, Space space, *, bytes host_name, slot, bint retire, bint realtime, bytes machine, bytes boot,
                   uint32_t software, uint64_t timeout):
         cdef dpx_join_options options
         cdef dpx_failure failure
@@ -86,6 +86,7 @@ cdef class Host:
         memset(&failure, 0, sizeof(failure))
         text_fill(options.host_name, DPX_HOST_NAME_MAX, host_name)
         options.slot = DPX_ANY_SLOT if slot is None else slot
+        options.retire = retire
         options.realtime = realtime
         uuid_fill(&options.machine, machine)
         uuid_fill(&options.boot, boot)

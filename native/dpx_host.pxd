@@ -130,6 +130,7 @@ cdef extern from "host/host.h" nogil:
     ctypedef struct dpx_join_options:
         char host_name[64]
         uint32_t slot
+        c_bool retire
         c_bool realtime
         dpx_uuid machine
         dpx_uuid boot

@@ -23,7 +23,8 @@ typedef bool dpx_impatient(void *context);
 
 typedef struct dpx_join_options {
     char host_name[DPX_HOST_NAME_MAX + 1];
-    uint32_t slot;          /* DPX_ANY_SLOT, or one slot (repair) */
+    uint32_t slot;          /* DPX_ANY_SLOT, or one slot (repair) … */
+    bool retire;            /* … whose owner is gone for good, as an administrator says */
     bool realtime;          /* try real-time priority and mlock for the heart */
     dpx_uuid machine;       /* host UUID */
     dpx_uuid boot;

@@ -156,6 +156,8 @@ static dpx_status claim_once(dpx_host *host, dpx_caller *caller, uint64_t deadli
     dpx_task *task = host->claim;
     task->machine.claim = dpx_claim_place(task->memory, &host->world);
     dpx_claim_begin(task->machine.claim, &host->me, &nonce, host->options.slot, false, deadline, now);
+    if (host->options.retire)
+        dpx_claim_retire(task->machine.claim);
     bool answered = dpx_task_await(task, caller, &bound);
     *verdict = answered ? dpx_task_verdict(task) : DPX_RUNNING;
     if (answered)

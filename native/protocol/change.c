@@ -260,6 +260,12 @@ static void taken(dpx_change *change, uint64_t now)
         return;
     }
     change->holds_area = true;
+    uint64_t last = area_lease(change)->header.directory_token;
+    if (last >= change->directory->token) { /* what lease 0 had come to was lost with a damaged block (section 7) */
+        change->directory->least_ballot = last;
+        start_release(change, DPX_RUNNING, now);
+        return;
+    }
     if (change->kind == DPX_CHANGE_DELETE && !change->resolving) {
         start_blocks(change, PHASE_PEEK, now);
         return;

@@ -78,6 +78,7 @@ void dpx_claim_begin(dpx_claim *claim, const dpx_slot_record *me, const dpx_uuid
     claim->nonce = *nonce;
     claim->only = only;
     claim->reclaim = reclaim;
+    claim->retires = false;
     claim->wait_until = wait_until;
     claim->verdict = DPX_RUNNING;
     claim->attempt = 0;

@@ -21,6 +21,10 @@ dpx_claim *dpx_claim_place(void *memory, dpx_world *world);
 void dpx_claim_begin(dpx_claim *claim, const dpx_slot_record *me, const dpx_uuid *nonce, uint32_t only,
                      bool reclaim, uint64_t wait_until, uint64_t now);
 
+/* An administrator says that the owner of the one slot to claim is gone for good, and with him all that could still
+ * be written there: once it was silent for T_dead, it is dead and drained.  For when nobody can join to say so. */
+void dpx_claim_retire(dpx_claim *claim);
+
 dpx_request *dpx_claim_step(dpx_claim *claim, uint64_t now);
 void dpx_claim_complete(dpx_claim *claim, dpx_request *request, uint64_t now);
 uint64_t dpx_claim_wake(const dpx_claim *claim);

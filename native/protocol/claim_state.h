@@ -37,6 +37,7 @@ struct dpx_claim {
     dpx_slot_record record;
     dpx_uuid nonce;
     uint32_t only;
+    bool retires;
     bool reclaim;
     uint64_t wait_until;
     enum claim_phase phase;

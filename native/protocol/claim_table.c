@@ -26,6 +26,16 @@ void dpx_claim_observe(dpx_claim *claim)
                                         .completed = channel->request.read_completed_at};
     }
     dpx_peers_observe(claim->world->peers, reads, DPX_ANY_SLOT);
+    if (claim->retires && dpx_peers_silent(claim->world->peers, claim->only)) {
+        uint64_t generation = claim->world->peers->slots[claim->only].record.who.generation;
+        dpx_peers_bury(claim->world->peers, claim->only, generation);
+        dpx_peers_drained(claim->world->peers, claim->only, generation, DPX_DRAINED_FENCED);
+    }
+}
+
+void dpx_claim_retire(dpx_claim *claim)
+{
+    claim->retires = claim->only != DPX_ANY_SLOT;
 }
 
 /* A joiner has no slot to write notices in.  Without one it may take a slot of its own machine
@@ -56,7 +66,8 @@ static enum rank slot_rank(const dpx_claim *claim, uint32_t slot)
 }
 
 /* On one disk: its own copy must show what makes the slot claimable, and nothing older (‡S19): an old copy may be
- * the late `free` of somebody who left long ago, over the record of an owner that lives. */
+ * the late `free` of somebody who left long ago, over the record of an owner that lives.  A word about the slot
+ * itself says that nothing can come late any more. */
 bool dpx_claim_claimable_on(const dpx_claim *claim, uint32_t disk, uint32_t slot)
 {
     const dpx_slot_record *newest = &claim->world->peers->slots[slot].record;
@@ -66,6 +77,8 @@ bool dpx_claim_claimable_on(const dpx_claim *claim, uint32_t disk, uint32_t slot
     dpx_slot_decode(table_block(claim, disk, slot), &record);
     if (slot_rank(claim, slot) == RANK_FREE)
         return record.state == DPX_SLOT_FREE && record.who.generation == newest->who.generation;
+    if (dpx_peers_evidence(claim->world->peers, slot) == DPX_DRAINED_FENCED)
+        return record.who.generation <= newest->who.generation;
     return dpx_incarnation_equal(&record.who, &newest->who);
 }
 

@@ -15,6 +15,7 @@ typedef struct dpx_lease {
     bool known;        /* the own block was read (or written) by this incarnation */
     uint64_t sequence; /* of the last write issued, or carried on */
     uint64_t ballot;
+    uint64_t least_ballot; /* ours go above it, whatever the area shows: it was used */
     uint64_t hold;     /* what is really held (0 or token); an attempt lives in its round */
     uint64_t token;    /* of what is held: hold, or the larger last_exclusive seen (shared) */
     enum dpx_mode mode;

@@ -117,38 +117,66 @@ static bool sound_record(const dpx_geometry *geometry, uint32_t disk, uint32_t s
     return dpx_block_check(data, geometry, DPX_KIND_SLOT, disk, dpx_slot_block(geometry, slot)) == DPX_SOUND;
 }
 
+/* What the disks that were read show of a slot. */
+struct shown {
+    dpx_slot_record newest; /* of all copies … */
+    dpx_slot_record unfree; /* … and of those that are not free */
+    uint32_t sound, unfree_copies, free_copies; /* free: of the newest generation */
+};
+
+static void count_copy(struct shown *shown, const dpx_slot_record *record)
+{
+    bool is_free = record->state == DPX_SLOT_FREE;
+    if (shown->sound == 0 || record->who.generation > shown->newest.who.generation)
+        shown->free_copies = 0;
+    shown->free_copies += is_free && (shown->sound == 0 || record->who.generation >= shown->newest.who.generation);
+    if (shown->sound == 0 || dpx_record_newer(record, &shown->newest))
+        shown->newest = *record;
+    if (!is_free && (shown->unfree_copies == 0 || dpx_record_newer(record, &shown->unfree)))
+        shown->unfree = *record;
+    shown->sound++;
+    shown->unfree_copies += !is_free;
+}
+
+/* Who left on a minority of the disks only is gone, but the slot is not free: it dies (‡S10). */
+static void learn_shown(dpx_peers *peers, uint32_t slot, const struct shown *shown, uint64_t at)
+{
+    bool partly = shown->newest.state == DPX_SLOT_FREE && shown->free_copies < dpx_majority(peers->geometry) &&
+                  shown->unfree_copies > 0 && dpx_incarnation_equal(&shown->unfree.who, &shown->newest.who);
+    if (partly)
+        dpx_peers_bury(peers, slot, shown->newest.who.generation);
+    dpx_peers_learn(peers, slot, partly ? &shown->unfree : &shown->newest, at);
+}
+
 static void observe_slot(dpx_peers *peers, uint32_t slot, const dpx_table_read reads[DPX_MAX_DISKS])
 {
     const dpx_geometry *geometry = peers->geometry;
     dpx_peer *peer = &peers->slots[slot];
-    dpx_slot_record newest;
-    bool any = false;
+    struct shown shown = {0};
     uint64_t completed = 0;
     for (uint32_t d = 0; d < geometry->disks; d++) {
         if (!reads[d].data)
             continue;
         const uint8_t *data = reads[d].data + (size_t)slot * geometry->block_size;
-        dpx_slot_record record = {0};
         dpx_sight sight = {.seen = true, .from = reads[d].completed, .to = reads[d].issued};
         sight.damaged = reads[d].sound ? !reads[d].sound[slot] : !sound_record(geometry, d, slot, data);
         if (sight.damaged) {
             sight.sequence = dpx_crc32c(0, data, geometry->block_size);
         } else {
+            dpx_slot_record record;
             dpx_slot_decode(data, &record);
             sight.state = record.state;
             sight.generation = record.who.generation;
             sight.sequence = record.sequence;
             sight.nonce = record.who.nonce;
+            count_copy(&shown, &record);
         }
         look(peer, d, &sight);
         if (reads[d].completed > completed)
             completed = reads[d].completed;
-        if (!sight.damaged && (!any || dpx_record_newer(&record, &newest)))
-            newest = record;
-        any = any || !sight.damaged;
     }
-    if (any) {
-        dpx_peers_learn(peers, slot, &newest, completed);
+    if (shown.sound > 0) {
+        learn_shown(peers, slot, &shown, completed);
     } else if (!peer->damaged) {
         peer->damaged = true;
         peer->grown_at = completed;

@@ -112,6 +112,8 @@ uint64_t dpx_judge_ballot(const dpx_round *round)
             top = lease->top_ballot;
         if (lease->ballot > top)
             top = lease->ballot;
+        if (lease->least_ballot > top)
+            top = lease->least_ballot;
     }
     return dpx_ballot_above(round->world, top, 1);
 }

@@ -226,6 +226,22 @@ def test_retire_frees_a_slot_whose_machine_is_gone(make_space: Maker, member: Me
         assert caught.value.kind == "FinishedError"
 
 
+def test_retire_where_no_slot_is_left_to_join_in(make_space: Maker, member: Members) -> None:
+    space = make_space(**{**QUICK, "max_hosts": 2})
+    sleepers = [member(space) for _ in range(2)]
+    slots = [sleeper.call("join", name=f"sleeper {i}") for i, sleeper in enumerate(sleepers)]
+    with pytest.raises(errors.NotDrainedError):  # alive: the word is not enough
+        space.retire(slots[0], timeout=1)
+    for sleeper in sleepers:
+        sleeper.pause()
+    space.retire(slots[0])
+    assert space.hosts()[slots[0]].liveness is Liveness.FREE
+    sleepers[0].proceed()
+    with pytest.raises(MemberError) as caught:
+        sleepers[0].call("acquire", name="vm")
+    assert caught.value.kind == "FinishedError"
+
+
 def test_retire_of_a_living_host_does_nothing(make_space: Maker, open_space: Opener) -> None:
     space = make_space(**QUICK)
     with space.join("admin") as admin, open_space(space).join("alive") as alive:

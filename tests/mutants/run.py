@@ -32,7 +32,14 @@ ROOT = HERE.parent.parent
 LEDGER = HERE / "ledger.toml"
 SIMULATION = Path("tests/simulation")
 NATIVE_TESTS = Path("tests/native")
-UNIT_TESTS = ("test_lease_rules", "test_slot_rules", "test_claim_rules", "test_marks", "test_protocol")
+UNIT_TESTS = (
+    "test_lease_rules",
+    "test_death_rules",
+    "test_slot_rules",
+    "test_claim_rules",
+    "test_marks",
+    "test_protocol",
+)
 FLAGS = "CFLAGS=-O1 -w"  # a mutant runs few histories: what it costs is its compiler
 _VIOLATION = re.compile(r"VIOLATION \((.+?)\) (.*)\n\s+(simulate --seed \d+)")
 _FAILED = re.compile(r": (test_\w+): failed: ")

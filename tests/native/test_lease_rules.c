@@ -92,6 +92,26 @@ static void test_a_header_older_than_what_was_seen_is_damaged(void)
     close_scene(&s);
 }
 
+/* Section 7: the ballots of lease 0 were lost with a damaged block: a header's tokens do not fall all the same. */
+static void test_tokens_of_headers_do_not_fall(void)
+{
+    scene s;
+    dpx_lease lease;
+    open_scene(&s, 1);
+    name_lease(&lease, "vm1");
+    CHECK(host_change(&s.a, DPX_CHANGE_CREATE, &lease, 9) == DPX_DONE);
+    dpx_header header;
+    uint8_t *block = disk_block(&s.disks, 0, dpx_header_block(&s.disks.geometry, lease.header.area));
+    CHECK(host_change(&s.a, DPX_CHANGE_DELETE, &lease, 9) == DPX_DONE);
+    dpx_header_decode(block, &header);
+    uint64_t before = header.directory_token += 1000 * DPX_BALLOT_SLOTS;
+    dpx_header_encode(block, &s.disks.geometry, 0, &header);
+    CHECK(host_change(&s.b, DPX_CHANGE_CREATE, &lease, 8) == DPX_DONE);
+    dpx_header_decode(block, &header);
+    CHECK(header.state == DPX_LEASE_IN_USE && header.directory_token > before);
+    close_scene(&s);
+}
+
 static bool writes_header(const memory_disks *disks, const dpx_request *request)
 {
     return request->write_count == 1 &&
@@ -309,6 +329,7 @@ int main(void)
     RUN(test_a_change_is_open_though_its_header_landed);
     RUN(test_a_void_keeps_an_inherited_change_open);
     RUN(test_a_header_older_than_what_was_seen_is_damaged);
+    RUN(test_tokens_of_headers_do_not_fall);
     RUN(test_a_header_on_one_disk_is_no_change);
     RUN(test_a_disk_without_the_flag_does_not_judge);
     RUN(test_a_taking_in_between_is_a_loss);

@@ -120,7 +120,14 @@ void process_start(world *w, host *h)
     h->claim = dpx_claim_place(h->memory[UNIT_CLAIM], &h->world);
     dpx_uuid nonce = uuid_draw(w);
     uint64_t patience = w->quiet ? 2 * w->dead_time : rng_time(&w->chance, w->dead_time);
-    dpx_claim_begin(h->claim, &h->me, &nonce, DPX_ANY_SLOT, false, now + patience, now);
+    uint32_t only = h->rescues ? process_lost_slot(w) : DPX_ANY_SLOT;
+    dpx_claim_begin(h->claim, &h->me, &nonce, only, false, now + patience, now);
+    if (only != DPX_ANY_SLOT) {
+        TRACE(w, "administrator: h%u is to join slot %u", h->index, only);
+        outcome_note(w, OUT_FREED);
+        dpx_claim_retire(h->claim);
+    }
+    h->rescues = false;
     host_step(w, h, UNIT_CLAIM);
     host_settle(w, h);
 }
@@ -192,7 +199,7 @@ static void power_off(world *w, uint8_t number, enum process_end how)
 }
 
 /* All slots belong to the dead, and nobody is left to judge them: in the last phase the
- * administrator boots a machine, which may claim its own old slots, and frees the rest. */
+ * administrator boots a machine, which may claim its own old slots, or one that he says is lost. */
 void process_refused(world *w, host *h, dpx_verdict verdict)
 {
     if (!w->quiet || verdict != DPX_FULL)
@@ -201,7 +208,8 @@ void process_refused(world *w, host *h, dpx_verdict verdict)
         if (w->hosts[i].state >= HOST_JOINED)
             return;
     power_off(w, h->box, END_POWER);
-    process_free_slots(w);
+    process_mend_records(w);
+    h->rescues = true;
 }
 
 /* A machine is switched off for certain, and a joined host elsewhere tells everybody. */

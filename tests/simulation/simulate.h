@@ -261,6 +261,7 @@ typedef struct host {
     enum host_state state;
     uint8_t index, box;
     bool stopped;
+    bool rescues; /* its next life joins in a slot that the administrator says is lost */
     bool paused;          /* stopped together with its clock */
     uint16_t life;
     uint32_t stops;       /* stamp of EVENT_WAKE */
@@ -469,7 +470,8 @@ void process_end(world *w, host *h, enum process_end how); /* its memory is gone
 void process_joined(world *w, host *h);
 void process_refused(world *w, host *h, dpx_verdict verdict); /* it cannot join */
 void process_steward(world *w, host *h);
-void process_free_slots(world *w);
+uint32_t process_lost_slot(world *w);
+void process_mend_records(world *w);
 void process_event(world *w, const event *e); /* FAULT, WAKE, START */
 void process_armed(world *w, host *h);        /* an I/O step of h: a fault may wait for it */
 void process_quiet(world *w);                 /* everybody goes on */

@@ -71,32 +71,35 @@ static void administrate(world *w, host *h, uint32_t slot, const dpx_slot_record
     host_step(w, h, UNIT_HEART);
 }
 
-/* Nobody is joined, nobody can: slots whose claimers died half-way are nobody's, but only a
- * joined host could declare that.  The administrator frees them with a tool of last resort. */
-void process_free_slots(world *w)
+static bool record_readable(const world *w, uint32_t slot)
 {
-    const dpx_geometry *g = w->geometry;
-    for (uint32_t slot = 0; slot < g->max_hosts; slot++) {
-        dpx_slot_record newest = {0};
-        if (!all_gone(w, slot))
+    uint64_t block = dpx_slot_block(w->geometry, slot);
+    uint32_t sound = 0;
+    for (uint32_t d = 0; d < w->geometry->disks; d++)
+        sound += dpx_block_check(disk_block(w, d, block), w->geometry, DPX_KIND_SLOT, d, block) == DPX_SOUND;
+    return sound >= w->majority;
+}
+
+/* Nobody is joined, nobody can: slots whose claimers died half-way are nobody's, but only a joined host could
+ * declare that.  So the administrator has somebody join in such a slot, on his word. */
+uint32_t process_lost_slot(world *w)
+{
+    for (uint32_t slot = 0; slot < w->geometry->max_hosts; slot++)
+        if (all_gone(w, slot) && record_readable(w, slot))
+            return slot;
+    return DPX_ANY_SLOT;
+}
+
+/* … and has damaged records made anew (`diskpaxos repair`, with all hosts out). */
+void process_mend_records(world *w)
+{
+    for (uint32_t slot = 0; slot < w->geometry->max_hosts; slot++) {
+        dpx_slot_record fresh = {.who = {.slot = slot, .generation = w->truth->slot_generation[slot]}, .sequence = 1};
+        if (record_readable(w, slot) || !all_gone(w, slot))
             continue;
-        for (uint32_t d = 0; d < g->disks; d++) {
-            dpx_slot_record record;
-            dpx_slot_decode(disk_block(w, d, dpx_slot_block(g, slot)), &record);
-            if (dpx_record_newer(&record, &newest))
-                newest = record;
-        }
-        if (newest.state == DPX_SLOT_FREE)
-            continue;
-        TRACE(w, "administrator: slot %u is freed by hand", slot);
-        outcome_note(w, OUT_FREED);
-        newest.state = DPX_SLOT_FREE;
-        newest.sequence++;
-        newest.who.slot = slot;
-        if (newest.who.generation < w->truth->slot_generation[slot]) /* hidden by a late claim */
-            newest.who.generation = w->truth->slot_generation[slot];
-        for (uint32_t d = 0; d < g->disks; d++)
-            dpx_slot_encode(disk_block(w, d, dpx_slot_block(g, slot)), g, d, &newest);
+        TRACE(w, "administrator: the record of slot %u is made anew", slot);
+        for (uint32_t d = 0; d < w->geometry->disks; d++)
+            dpx_slot_encode(disk_block(w, d, dpx_slot_block(w->geometry, slot)), w->geometry, d, &fresh);
     }
 }
 
