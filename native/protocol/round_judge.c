@@ -47,7 +47,8 @@ enum judgement dpx_judge(const dpx_view *view, const dpx_wish *wish, uint64_t ba
 bool dpx_judge_kept(const dpx_view *view, const dpx_lease *lease, bool after_regress)
 {
     const dpx_header *header = &view->header;
-    if (header->state != DPX_LEASE_IN_USE || !dpx_uuid_equal(&header->lease, &lease->header.lease))
+    bool same = header->state == DPX_LEASE_IN_USE && dpx_uuid_equal(&header->lease, &lease->header.lease);
+    if (!same && !view->header_stale) /* an older one does not say that the lease is gone (history 11091138) */
         return false;
     return !after_regress || (view->last_exclusive <= lease->token && view->last_exclusive <= lease->others_exclusive);
 }

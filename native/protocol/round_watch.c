@@ -101,7 +101,7 @@ void dpx_after_heal(dpx_round *round, enum sweep_state state, uint64_t now)
         /* A flag that came while ours was gone may be a holder's. */
         bool clear = !item->exposed || (view.higher.hold == 0 && view.lower.hold == 0);
         if (clear && dpx_judge_kept(&view, wish->lease, item->exposed)) {
-            wish->outcome = DPX_DONE;
+            wish->outcome = view.header_stale ? DPX_DAMAGED : DPX_DONE;
             wish->healed = true;
         } else {
             wish->outcome = DPX_LOST;

@@ -92,6 +92,31 @@ static void test_a_header_older_than_what_was_seen_is_damaged(void)
     close_scene(&s);
 }
 
+/* ‡L8: … nor is it a reason to give up what is held, when a regress has let the own flag be raised again. */
+static void test_a_header_older_than_what_was_seen_loses_nothing(void)
+{
+    scene s;
+    dpx_lease at_a;
+    dpx_wish wish;
+    open_scene(&s, 1);
+    name_lease(&at_a, "vm1");
+    CHECK(host_change(&s.a, DPX_CHANGE_CREATE, &at_a, 9) == DPX_DONE);
+    dpx_own before = own_of(&s.disks, at_a.header.area, s.a.world.self.slot);
+    CHECK(take(&s.a, &at_a, DPX_MODE_EXCLUSIVE, &wish) == DPX_DONE);
+    uint64_t hold = at_a.hold;
+    dpx_header header = at_a.header;
+    uint64_t block = dpx_header_block(&s.disks.geometry, header.area);
+    put_own(&s.disks, &before);
+    dpx_empty_encode(disk_block(&s.disks, 0, block), &s.disks.geometry, 0, block, 0);
+    wish = (dpx_wish){.lease = &at_a};
+    CHECK(host_round(&s.a, DPX_ROUND_WATCH, &wish, 1, 0, NULL) == DPX_DAMAGED);
+    CHECK(wish.healed && at_a.hold == hold);
+    CHECK_EQ(own_of(&s.disks, header.area, s.a.world.self.slot).hold, hold);
+    dpx_header_encode(disk_block(&s.disks, 0, block), &s.disks.geometry, 0, &header);
+    CHECK(host_round(&s.a, DPX_ROUND_WATCH, &wish, 1, 0, NULL) == DPX_DONE);
+    close_scene(&s);
+}
+
 /* Section 7: the ballots of lease 0 were lost with a damaged block: a header's tokens do not fall all the same. */
 static void test_tokens_of_headers_do_not_fall(void)
 {
@@ -330,6 +355,7 @@ int main(void)
     RUN(test_a_void_keeps_an_inherited_change_open);
     RUN(test_a_header_older_than_what_was_seen_is_damaged);
     RUN(test_tokens_of_headers_do_not_fall);
+    RUN(test_a_header_older_than_what_was_seen_loses_nothing);
     RUN(test_a_header_on_one_disk_is_no_change);
     RUN(test_a_disk_without_the_flag_does_not_judge);
     RUN(test_a_taking_in_between_is_a_loss);
