@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Which safety bugs the image target notices: tests/mutants/ledger.toml, one after the other.
 
-    tests/fuzz/mutants.py [--seconds N] [NAME …]
+    tests/fuzz/mutants.py [--seconds N] [--keep DIR] [NAME …]
 
 Each is fuzzed from the corpus for so long.  The mutants' own suite (tests/mutants) kills all of
 them; this tells how much of that a fuzzer finds by itself, so it fails nobody's build.
@@ -45,14 +45,14 @@ def build(base: Path) -> Path:
     return target
 
 
-def fuzz(target: Path, corpus: Path, seconds: int) -> tuple[bool, int, str]:
+def fuzz(target: Path, corpus: Path, seconds: int, kept: Path | None) -> tuple[bool, int, str]:
     """Noticed or not, after how many executions, and by what."""
     with tempfile.TemporaryDirectory() as grown:
         done = subprocess.run(
             [
                 str(target),
                 *(f"-max_total_time={seconds}", "-timeout=20", "-max_len=600", "-print_final_stats=1"),
-                *(f"-artifact_prefix={grown}/", grown, str(corpus)),
+                *(f"-artifact_prefix={kept or grown}/", grown, str(corpus)),
             ],
             capture_output=True,
             text=True,
@@ -69,6 +69,7 @@ def fuzz(target: Path, corpus: Path, seconds: int) -> tuple[bool, int, str]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=int, default=15, help="of fuzzing each (15)")
+    parser.add_argument("--keep", type=Path, metavar="DIR", help="leave inputs that noticed one here, for the corpus")
     parser.add_argument("names", nargs="*", metavar="NAME")
     options = parser.parse_args()
     ledger = mutants.read_ledger()
@@ -87,7 +88,7 @@ def main() -> int:
             source = mutant.source(base)
             sound = source.read_text()
             source.write_text(mutant.apply(sound))
-            found, executed, words = fuzz(build(base), base / "tests/fuzz/corpus/image", options.seconds)
+            found, executed, words = fuzz(build(base), base / "tests/fuzz/corpus/image", options.seconds, options.keep)
             source.write_text(sound)
             noticed += found
             print(f"{mutant.name:32} {'noticed ' if found else 'survived'} {executed:>7}  {words}", flush=True)
