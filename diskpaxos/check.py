@@ -74,6 +74,7 @@ class Damage:
     """What is damaged, and which disks in use could not be asked: what lies on those is not known."""
 
     blocks: list[DamagedBlock] = field(default_factory=list)
+    old_headers: list[int] = field(default_factory=list)  # areas whose blocks have seen a later header
     unread: dict[int, str] = field(default_factory=dict)  # disk -> a sentence
 
 
@@ -163,9 +164,26 @@ def survey(space: Lockspace) -> Damage:
     _survey(space, read_slots(space), damage)
     notices = geometry.max_hosts * geometry.notice_blocks
     _survey(space, read_blocks(space, geometry.notices_at, notices), damage)
-    for _, blocks in area_chunks(space):
+    for area, blocks in area_chunks(space):
         _survey(space, blocks, damage)
+        damage.old_headers += [area + row for row in _old_headers(*_parts(space, blocks))]
     return damage
+
+
+def _parts(space: Lockspace, blocks: Blocks) -> tuple[Array, Array, Array]:
+    """Headers, own blocks of each, and which of both are sound (areas × 1 + hosts)."""
+    geometry = space.geometry
+    count, used = len(blocks.data) // geometry.area_blocks, 1 + geometry.max_hosts
+    grid = blocks.data.reshape(count, geometry.area_blocks, geometry.block_size)
+    sound = blocks.sound.reshape(count, geometry.area_blocks)[:, :used]
+    headers = grid[:, 0].view(block_dtype(Kind.HEADER, geometry.block_size))[:, 0]
+    return headers, grid[:, 1:used].view(block_dtype(Kind.OWN, geometry.block_size))[:, :, 0], sound
+
+
+def _old_headers(headers: Array, owns: Array, sound: Array) -> list[int]:
+    highest = np.where(sound[:, 1:], owns["directory_token"], 0).max(axis=1)
+    rows: list[int] = np.flatnonzero(sound[:, 0] & (highest > headers["generation"])).tolist()
+    return rows
 
 
 def _survey(space: Lockspace, blocks: Blocks, damage: Damage) -> None:
@@ -239,13 +257,8 @@ def _slots(space: Lockspace, slots: Blocks) -> Iterator[Finding]:
 def _areas(
     space: Lockspace, first: int, blocks: Blocks, slots: Blocks, names: dict[str, int], present: Array
 ) -> Iterator[Finding]:
-    geometry = space.geometry
-    count, used = len(blocks.data) // geometry.area_blocks, 1 + geometry.max_hosts
-    grid = blocks.data.reshape(count, geometry.area_blocks, geometry.block_size)
-    sound = blocks.sound.reshape(count, geometry.area_blocks)[:, :used]
-    headers = grid[:, 0].view(block_dtype(Kind.HEADER, geometry.block_size))[:, 0]
-    owns = grid[:, 1:used].view(block_dtype(Kind.OWN, geometry.block_size))[:, :, 0]
-    present[first : first + count] = np.where(sound[:, 0], headers["state"], LeaseState.TOMBSTONE)
+    headers, owns, sound = _parts(space, blocks)
+    present[first : first + len(headers)] = np.where(sound[:, 0], headers["state"], LeaseState.TOMBSTONE)
     for row in np.flatnonzero(sound[:, 0] & (headers["state"] == LeaseState.IN_USE)):
         yield from _named(headers[row], first + int(row), names)
     yield from _tokens(first, headers, owns, sound)
@@ -262,9 +275,8 @@ def _named(header: Any, area: int, names: dict[str, int]) -> Iterator[Finding]:
 
 def _tokens(first: int, headers: Array, owns: Array, sound: Array) -> Iterator[Finding]:
     rows = np.flatnonzero(sound[:, 0])
-    highest = np.where(sound[:, 1:], owns["directory_token"], 0).max(axis=1)
     ballots = np.where(sound[:, 1:], owns["ballot"], 0).max(axis=1)
-    for row in rows[highest[rows] > headers["generation"][rows]]:
+    for row in _old_headers(headers, owns, sound):
         text = f"the header of area {first + row} is older than blocks that were written under a later one"
         yield Finding("error", "old-header", text, "diskpaxos repair", area=first + int(row))
     for row in rows[ballots[rows] > _core.BALLOT_CEILING // 2]:

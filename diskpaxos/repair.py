@@ -55,6 +55,7 @@ def repair(space: Lockspace, *, progress: Progress = None) -> RepairReport:
     report.left += damage.unread.values()
     damaged = damage.blocks
     lost = [item for item in damaged if not item.sound and item.kind is not Kind.OWN]
+    lost += [_old_header(space, area) for area in damage.old_headers]
     if lost:
         _lost_blocks(space, lost, report, progress)
     headers = [item for item in damaged if item.sound and item.kind is Kind.HEADER]
@@ -78,6 +79,12 @@ def _name(item: DamagedBlock) -> str:
     slot = f"slot {item.slot}" if item.kind is not Kind.HEADER else ""
     flaws = ", ".join(f"{flaw} on disk {disk}" for disk, flaw in item.flaws.items())
     return f"{item.kind.name.lower()} block {item.block} ({', '.join(filter(None, (slot, where)))}): {flaws}"
+
+
+def _old_header(space: Lockspace, area: int) -> DamagedBlock:
+    """What the area was last is not known, as if its header were damaged."""
+    flaws = dict.fromkeys(range(space.geometry.disks), "older than what was written under it")
+    return DamagedBlock(space.geometry.header_block(area), Kind.HEADER, -1, area, flaws)
 
 
 # ---- superblocks

@@ -312,10 +312,10 @@ static void advance_drain(dpx_claim *claim, uint64_t now)
         return;
     bool storage = claim->cause.error != 0;
     if (claim->attempt >= ATTEMPTS || (storage && now >= claim->wait_until && claim->attempt >= 3)) {
-        finish(claim, storage ? DPX_STORAGE : DPX_BUSY);
+        finish(claim, storage ? DPX_STORAGE : claim->cause.flaw != DPX_SOUND ? DPX_DAMAGED : DPX_BUSY);
         return;
     }
-    claim->cause.error = 0;
+    claim->cause = (dpx_cause){0};
     enter(claim, PHASE_PAUSE);
     claim->wake = now + dpx_random(claim->world) % (claim->world->geometry->claim_time / 4 + 1);
 }

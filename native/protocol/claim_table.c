@@ -175,8 +175,11 @@ bool dpx_claim_take_notices(dpx_claim *claim, const dpx_request *request)
     const dpx_geometry *geometry = claim->world->geometry;
     for (uint32_t i = 0; i < request->read_count; i++) {
         const dpx_extent *read = &request->reads[i];
-        if (dpx_block_check(read->data, geometry, DPX_KIND_NOTICE, request->disk, read->block) != DPX_SOUND)
-            return false;
+        enum dpx_flaw flaw = dpx_block_check(read->data, geometry, DPX_KIND_NOTICE, request->disk, read->block);
+        if (flaw == DPX_SOUND)
+            continue;
+        claim->cause = (dpx_cause){.disk = request->disk, .block = read->block, .flaw = flaw};
+        return false;
     }
     for (uint32_t i = 0; i < request->read_count; i++) {
         dpx_place place = dpx_place_of(geometry, request->reads[i].block);

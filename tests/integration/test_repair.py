@@ -204,7 +204,7 @@ def test_repair_of_what_a_majority_has_lost(make_space: Maker, member: Members) 
     geometry = space.geometry
     generation = max(space.dump(slot=slot)["generation"] for slot in range(8))
     (area,) = (lease.area for lease in space.leases() if lease.name == "a")
-    for block in (geometry.header_block(area), geometry.slot_block(3), geometry.notice_block(3, 0)):
+    for block in (geometry.header_block(area), geometry.slot_block(3), geometry.notice_block(4, 0)):
         break_block(space, block)
     process = member(space)
     process.call("join", slot=6)
@@ -222,6 +222,40 @@ def test_repair_of_what_a_majority_has_lost(make_space: Maker, member: Members) 
     with space.join(slot=3) as host:
         host.acquire("c", create=False).release()
         host.acquire("a").release()
+    assert space.check() == []
+
+
+def test_repair_of_a_header_that_came_back(make_space: Maker) -> None:
+    """Old content of one block, on a single disk: nobody takes that lease any more."""
+    space = make_space(**QUICK)
+    use_a_little(space)
+    (area,) = (lease.area for lease in space.leases() if lease.name == "a")
+    old = read_block(space, space.geometry.header_block(area))
+    with space.join() as host:
+        host.delete("a")
+        host.acquire("a").release()
+    write_block(space, space.geometry.header_block(area), old)
+    with space.join() as host, pytest.raises(errors.DamagedError):
+        host.acquire("a")
+    assert kinds(space.check()) == ["old-header"]
+    report = space.repair()
+    assert report.complete, report.left
+    assert kinds(space.check()) == []
+    with space.join() as host:
+        host.acquire("a").release()
+    assert space.check() == []
+
+
+def test_who_may_be_noticed_in_a_damaged_block_does_not_join(make_space: Maker) -> None:
+    """A record that is damaged may announce notices; those are damaged, too."""
+    space = make_space(**QUICK)
+    break_block(space, space.geometry.slot_block(3))
+    break_block(space, space.geometry.notice_block(3, 0))
+    with pytest.raises(errors.DamagedError, match=f"block {space.geometry.notice_block(3, 0)} "):
+        space.join()
+    report = space.repair()
+    assert report.complete, report.left
+    space.join().leave()
     assert space.check() == []
 
 
