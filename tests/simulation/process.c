@@ -70,6 +70,7 @@ static void boot(world *w, uint8_t number)
     b->boot = uuid_draw(w);
     b->real_base = w->now;
     b->local_base = 10 * DPX_SECOND + rng_time(&w->chance, DPX_SECOND);
+    b->stops = 0; /* this clock has not stood still yet */
     TRACE(w, "machine %u boots", number);
 }
 
