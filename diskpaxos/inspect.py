@@ -178,8 +178,24 @@ class Sight:
 
 
 def read_slots(space: Lockspace) -> Blocks:
-    """All slot records."""
-    return read_blocks(space, space.geometry.slots_at, space.geometry.max_hosts)
+    """All slot records.  What only a minority shows free is not free (protocol, ‡S10)."""
+    blocks = read_blocks(space, space.geometry.slots_at, space.geometry.max_hosts)
+    merged = blocks.as_kind(Kind.SLOT)
+    copies = [
+        (copy, copy.view(merged.dtype)[:, 0], blocks.flaws[disk] == 0)
+        for disk, copy in enumerate(blocks.copies)
+        if copy is not None
+    ]
+    for slot in np.flatnonzero(merged["state"] == SlotState.FREE):
+        same = [
+            (copy, records[slot]["state"] == SlotState.FREE)
+            for copy, records, sound in copies
+            if sound[slot] and records[slot]["generation"] == merged[slot]["generation"]
+        ]
+        unfree = [copy for copy, free in same if not free]
+        if unfree and len(same) - len(unfree) <= space.geometry.disks // 2:
+            blocks.data[slot] = unfree[0][slot]
+    return blocks
 
 
 def watch_slots(space: Lockspace, seconds: float) -> list[Sight]:

@@ -138,11 +138,12 @@ static void count_copy(struct shown *shown, const dpx_slot_record *record)
     shown->unfree_copies += !is_free;
 }
 
-/* Who left on a minority of the disks only is gone, but the slot is not free: it dies (‡S10). */
+/* Who left on a minority of the disks only is gone, but the slot is not free: it dies (‡S10).  So it does when a late
+ * claim lies over a free record on the others. */
 static void learn_shown(dpx_peers *peers, uint32_t slot, const struct shown *shown, uint64_t at)
 {
     bool partly = shown->newest.state == DPX_SLOT_FREE && shown->free_copies < dpx_majority(peers->geometry) &&
-                  shown->unfree_copies > 0 && dpx_incarnation_equal(&shown->unfree.who, &shown->newest.who);
+                  shown->unfree_copies > 0 && shown->unfree.who.generation == shown->newest.who.generation;
     if (partly)
         dpx_peers_bury(peers, slot, shown->newest.who.generation);
     dpx_peers_learn(peers, slot, partly ? &shown->unfree : &shown->newest, at);

@@ -139,6 +139,23 @@ static void test_who_left_on_one_disk_is_dead(void)
     close_onlooker(&who);
 }
 
+/* … nor is it where a late claim lies over the two others: only a word about the slot helps. */
+static void test_a_late_claim_over_a_free_slot(void)
+{
+    onlooker who;
+    dpx_peers *peers = open_onlooker(&who, 3);
+    dpx_slot_record claim = record_of(DPX_SLOT_CLAIMING, 3, 1, 2);
+    dpx_slot_record left = record_of(DPX_SLOT_FREE, 3, 8, 1);
+    see(&who, &claim, DPX_SECOND, DPX_SECOND);
+    put_record(&who.disks, 0, &left);
+    look(&who, 3, 2 * DPX_SECOND, 2 * DPX_SECOND);
+    CHECK(peers->slots[SLOT].record.state == DPX_SLOT_CLAIMING);
+    CHECK(dpx_peers_dead(peers, &left.who));
+    dpx_peers_drained(peers, SLOT, 3, DPX_DRAINED_FENCED);
+    CHECK(dpx_peers_drain(peers, SLOT) == DPX_DRAINED_FENCED);
+    close_onlooker(&who);
+}
+
 /* ‡D5: what is known of a claimer's process is nothing about the owner of the slot. */
 static void test_the_exit_of_a_claimer_drains_nobody(void)
 {
@@ -324,6 +341,7 @@ int main(void)
     RUN(test_a_late_claim_hides_what_the_owner_wrote);
     RUN(test_one_disk_of_three_prolongs_no_silence);
     RUN(test_who_left_on_one_disk_is_dead);
+    RUN(test_a_late_claim_over_a_free_slot);
     RUN(test_the_exit_of_a_claimer_drains_nobody);
     RUN(test_a_leftover_of_another_boot_proves_nothing);
     RUN(test_the_next_look_is_no_later_than_needed);

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fix_spaces import Maker
+from fix_spaces import Maker, edit_block
 
 from diskpaxos import Lockspace, _core
-from diskpaxos.inspect import UNREAD, _merge, area_chunks, block_dtype, read_blocks
+from diskpaxos.inspect import UNREAD, _merge, area_chunks, block_dtype, read_blocks, read_slots
 from diskpaxos.layout import Kind, SlotState, geometry_from, number, raw, text
 
 
@@ -212,6 +212,16 @@ def test_the_newest_record_of_a_slot(rows: list[tuple[int, SlotState, int]], win
     for order in ([0, 1, 2], [2, 1, 0], [1, 2, 0]):
         merged = _merge([copies[i] for i in order], np.ones((3, 1), bool), shape, shape.slots_at)
         assert merged.tobytes() == copies[winner].tobytes()
+
+
+def test_what_a_minority_shows_free_is_not_free(make_space: Maker) -> None:
+    space = make_space(3)
+    slot = space.geometry.slot_block(2)
+    for disk, (state, sequence) in enumerate([(FREE, 9), (ACTIVE, 4), (ACTIVE, 5)]):
+        edit_block(space, slot, disk, generation=3, state=state, sequence=sequence)
+    assert read_slots(space).as_kind(Kind.SLOT)[2]["state"] == ACTIVE
+    edit_block(space, slot, 1, state=FREE, sequence=9)
+    assert read_slots(space).as_kind(Kind.SLOT)[2]["state"] == FREE
 
 
 def test_damaged_copies_never_win() -> None:
