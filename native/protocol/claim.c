@@ -336,13 +336,13 @@ static void advance(dpx_claim *claim, uint64_t now)
     case PHASE_SETTLE:
         if (now >= claim->wake) {
             enter(claim, PHASE_CHECK);
-            claim->wake = claim->t0 + geometry->outage_tolerance;
+            claim->wake = now + geometry->claim_time;
         }
         break;
     case PHASE_CHECK:
-        if (good_count(claim) >= dpx_majority(geometry))
+        if (now < claim->wake && good_count(claim) >= dpx_majority(geometry))
             start_note(claim);
-        else if (phase_over(claim) || now >= claim->t0 + geometry->outage_tolerance)
+        else if (phase_over(claim) || now >= claim->wake) /* or we slept: our note would be in the way */
             fail_attempt(claim);
         break;
     case PHASE_NOTE:

@@ -294,6 +294,27 @@ static void test_a_slow_claim_is_void(void)
     disks_free(&disks);
 }
 
+static void sleep_in_the_check(claimer *c, dpx_request *request)
+{
+    if (c->claimed && request->write_count == 0)
+        c->disks->now += 2 * c->disks->geometry.claim_time;
+}
+
+/* ‡S18: what was looked at long ago allows no note: it would fall over notices of an owner who came meanwhile. */
+static void test_who_slept_writes_no_notes(void)
+{
+    memory_disks disks;
+    claimer c;
+    disks_format(&disks, 1, HOSTS, LEASES);
+    begin_claim(&c, &disks, 1);
+    c.after = sleep_in_the_check;
+    CHECK(run_claim(&c) == DPX_FULL);
+    CHECK_EQ(c.writes, 1);
+    CHECK_EQ(c.notes, 0);
+    host_forget(&c.host);
+    disks_free(&disks);
+}
+
 /* Reads of notice blocks, before anything was written. */
 static bool reads_notes(const claimer *c, const dpx_request *request)
 {
@@ -380,6 +401,7 @@ int main(void)
     RUN(test_an_older_free_record_is_no_free_slot);
     RUN(test_another_claim_is_no_dead_slot);
     RUN(test_a_slow_claim_is_void);
+    RUN(test_who_slept_writes_no_notes);
     RUN(test_an_owner_between_table_and_notes_is_found);
     RUN(test_an_owner_that_slept_is_found);
     RUN(test_a_claim_over_the_own_record_is_found);
