@@ -322,24 +322,27 @@ static uint32_t peeked_area(const dpx_change *change)
     return area == DPX_DIRECTORY_AREA ? area + 1 : area;
 }
 
-/* Only a majority that shows it free makes it free. */
+/* Only a majority that shows one and the same free header makes it free: what a minority shows may be undone. */
 static bool peeked_free(const dpx_change *change)
 {
     const dpx_geometry *geometry = change->world->geometry;
     dpx_header newest = {.state = DPX_LEASE_IN_USE};
-    bool any = false;
+    uint32_t votes = 0;
     for (uint32_t d = 0; d < geometry->disks; d++) {
         const struct channel *channel = &change->channels[d];
         dpx_header header;
         if (!channel->good)
             continue;
         dpx_header_decode(channel->block, &header);
-        if (!any || dpx_copy_order(header.directory_token, header.sequence, newest.directory_token,
-                                   newest.sequence) > 0)
+        int order = dpx_copy_order(header.directory_token, header.sequence, newest.directory_token, newest.sequence);
+        if (votes == 0 || order > 0) {
             newest = header;
-        any = true;
+            votes = 1;
+        } else {
+            votes += order == 0;
+        }
     }
-    return newest.state == DPX_LEASE_FREE;
+    return newest.state == DPX_LEASE_FREE && votes >= dpx_majority(geometry);
 }
 
 static void advance_blocks(dpx_change *change, uint64_t now)
