@@ -93,7 +93,7 @@ static void test_a_late_claim_hides_what_the_owner_wrote(void)
         see(&who, &owner, DPX_SECOND, DPX_SECOND);
         for (uint32_t d = 0; d < dpx_majority(&who.disks.geometry); d++)
             put_record(&who.disks, d, &claim);
-        look(&who, read[i], covered, covered);
+        look(&who, read[i], covered - DPX_SECOND, covered); /* ‡D2: from its completion */
         look(&who, read[i], covered + dead - 1, covered + dead - 1);
         CHECK(!dpx_peers_silent(peers, SLOT));
         look(&who, read[i], covered + dead, covered + dead);
