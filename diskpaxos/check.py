@@ -19,6 +19,7 @@ from diskpaxos.inspect import (
     Blocks,
     area_chunks,
     block_dtype,
+    disks_in_use,
     read_blocks,
     read_slots,
 )
@@ -118,7 +119,7 @@ def _disks(space: Lockspace) -> Iterator[Finding]:
 
 def _superblocks(space: Lockspace) -> Iterator[Finding]:
     geometry = space.geometry
-    used = {state.disk for state in space._use().disks() if state.online}
+    used = disks_in_use(space)
     for disk, data in enumerate(raw_copies(space, 0)):
         if data is None and disk in used:
             text = f"the superblock of disk {disk} could not be read"

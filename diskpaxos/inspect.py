@@ -87,6 +87,11 @@ class Blocks:
         return self.data.view(block_dtype(kind, self.data.shape[-1]))[..., 0]
 
 
+def disks_in_use(space: Lockspace) -> set[int]:
+    """Indexes of the disks that are online."""
+    return {state.disk for state in space._use().disks() if state.online}
+
+
 def read_blocks(space: Lockspace, first: int, count: int) -> Blocks:
     """Read and merge ``count`` blocks from ``first`` on, of the disks that count.
 
@@ -101,7 +106,7 @@ def read_blocks(space: Lockspace, first: int, count: int) -> Blocks:
     flaws = np.full((geometry.disks, count), UNREAD, np.uint8)
     copies: list[Array | None] = [None] * geometry.disks
     trouble: _core.CoreError | None = None
-    online = {state.disk for state in core.disks() if state.online}
+    online = disks_in_use(space)
     for disk in range(geometry.disks):
         if disk not in online or space._avoid.get(disk, 0) > _core.now():
             continue

@@ -19,7 +19,16 @@ from diskpaxos import _core
 from diskpaxos.check import DamagedBlock, raw_copies, survey
 from diskpaxos.errors import DiskPaxosError
 from diskpaxos.failure import translated
-from diskpaxos.inspect import READ_TIMEOUT, area_chunks, block_dtype, host_views, read_blocks, read_slots, watch_slots
+from diskpaxos.inspect import (
+    READ_TIMEOUT,
+    area_chunks,
+    block_dtype,
+    disks_in_use,
+    host_views,
+    read_blocks,
+    read_slots,
+    watch_slots,
+)
 from diskpaxos.layout import Kind, LeaseState, SlotState
 from diskpaxos.rawdisk import aligned_view
 from diskpaxos.views import HostInfo, Liveness
@@ -94,7 +103,7 @@ def _superblocks(space: Lockspace, report: RepairReport) -> None:
     """Those that are damaged or do not know of the last rebuild; the lockspace is open, so a majority agrees."""
     geometry = space.geometry
     sequences, wrong = [0], []
-    used = {state.disk for state in space._use().disks() if state.online}
+    used = disks_in_use(space)
     for disk, data in enumerate(raw_copies(space, 0)):
         if data is None and disk in used:
             report.left.append(f"superblock of disk {disk}: could not be read")
