@@ -150,6 +150,8 @@ static void check_own_write(world *w, const flight *f, enum unit unit, const dpx
         t->replayed_at[place->area] = w->now; /* a second time, with nothing left that tells of the first */
     if (block.ballot < own->ballot && !w->plan.replays && !t->replayed_at[place->area])
         violate(w, VIOLATION_SEQUENCE, "h%u: the ballot of its own block in area %u falls", f->host, place->area);
+    if (own->hold == 0)
+        own->looked_on = own->took_on = own->struck_on = 0;
     own->sequence = block.sequence;
     own->hold = block.hold;
     own->ballot = block.ballot;
@@ -308,6 +310,7 @@ static void own_landed(world *w, const flight *f, const dpx_place *place)
     dpx_own_decode(f->data, &block);
     if (own->life != f->life + 1 || block.sequence < own->landed_sequence)
         return;
+    own->struck_on &= (uint8_t)~(1u << f->disk);
     if (block.sequence > own->landed_sequence) {
         own->landed_sequence = block.sequence;
         own->landed_hold = block.hold;

@@ -37,6 +37,10 @@ static bool check_conflict(world *w, const host *h, const hold *other, uint32_t 
         outcome_note(w, OUT_TAKEOVER);
         return true; /* over: forget it */
     }
+    if (w->geometry->disks > 1 && other->area == area && met_where_struck(w, other->life, h->life, area)) {
+        outcome_note(w, OUT_EXCUSED_MEETING);
+        t->replayed_at[area] = w->now;
+    }
     if (replayed(w, area, !l->paused) || replayed(w, other->area, !l->paused)) { /* a stopped clock prolongs "lately" */
         if (t->overlap_count < MAX_OVERLAPS)
             t->overlaps[t->overlap_count++] =
@@ -120,6 +124,8 @@ void check_taken(world *w, host *h, const task *task, uint32_t item)
         lease->max_any = wish->token;
     if (exclusive && wish->token > lease->max_exclusive)
         lease->max_exclusive = wish->token;
+    own_truth *own = &t->own[area][h->world.self.slot];
+    own->took_on = own->looked_on;
     uint16_t logged = log_grant(w, h, task, wish, uuid, stale || replayed(w, area, false));
     for (uint32_t i = 0; i < t->overlap_count; i++)
         if (t->overlaps[i].second == NONE16)

@@ -56,6 +56,9 @@ typedef struct own_truth {
     uint64_t landed_sequence; /* newest that landed anywhere, and where */
     uint64_t landed_hold;
     uint8_t landed_on;
+    uint8_t looked_on; /* disks (bits) of judging reads since the flag went up (meet.c) */
+    uint8_t took_on;   /* … of those that its last taking rested on */
+    uint8_t struck_on; /* … of old content there since then */
     uint64_t durable_hold;
     uint64_t lowered[4];      /* holds taken down durably, and when */
     uint64_t lowered_at[4];
@@ -145,6 +148,12 @@ bool shown_header(const world *w, uint32_t area, const dpx_uuid *lease); /* NULL
 void check_headers(world *w);
 void check_replayed(world *w, uint64_t block);
 uint16_t uuid_index(world *w, const dpx_uuid *uuid, uint8_t name);
+
+/* ---- meet.c ---- */
+
+void check_read(world *w, uint16_t number, const dpx_request *r); /* that came back without an error */
+void check_struck(world *w, uint32_t disk, const dpx_place *place);
+bool met_where_struck(const world *w, uint16_t holder, uint16_t taker, uint32_t area); /* and nowhere else */
 
 /* ---- check_lease.c ---- */
 

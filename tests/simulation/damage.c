@@ -165,8 +165,11 @@ static void roll_back(world *w, uint32_t disk)
         may[block] = place.kind != 0 && place.kind != DPX_KIND_SUPERBLOCK && may_roll(w, disk, block, &place);
     }
     for (uint64_t block = 1; block < g->total_blocks && block < 512; block++)
-        if (may[block])
+        if (may[block]) {
+            dpx_place place = dpx_place_of(g, block);
             memcpy(disk_block(w, disk, block), w->snapshot + block * g->block_size, g->block_size);
+            check_struck(w, disk, &place);
+        }
     w->truth->rolled[disk] = true;
     fault_note(w, FAULT_DISK_OLD);
     TRACE(w, "disk %u comes back with old content", disk);
@@ -236,6 +239,7 @@ static void send_again(world *w)
             !may_roll(w, r->disk, r->block, &place))
             return;
         w->truth->rolled[r->disk] = true;
+        check_struck(w, r->disk, &place);
     } else if (place.kind != DPX_KIND_OWN || place.area == DPX_DIRECTORY_AREA || raises(r)) {
         return;
     } else {

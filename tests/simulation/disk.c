@@ -205,7 +205,10 @@ static void finish(world *w, call *c)
         return;
     }
     enum unit unit = (enum unit)c->unit;
+    uint16_t life = c->life;
     call_free(w, c);
+    if (r->error == 0)
+        check_read(w, life, r);
     host_complete(w, h, unit, r);
 }
 

@@ -66,7 +66,8 @@ const char *const outcome_names[OUT_COUNT] = {
     [OUT_MARKED] = "waiter's mark written",
     [OUT_EXCUSED_PAUSE] = "excused: clock stood still",
     [OUT_EXCUSED_CLOCK] = "excused: clock beyond the bound",
-    [OUT_EXCUSED_REPLAY] = "excused: replay on a single disk",
+    [OUT_EXCUSED_REPLAY] = "excused: replay in a lease",
+    [OUT_EXCUSED_MEETING] = "… on the one disk where majorities met",
 };
 
 const char *const violation_names[VIOLATION_COUNT] = {

@@ -32,7 +32,8 @@
  * content, and completed writes may be replayed there: block by block, wherever the other
  * disks all have that block's present content (else more than that minority would have
  * failed).  With one disk, replays hit lease blocks only, and only the promise that their
- * holder learns of a loss within 2 S is held against the protocol.
+ * holder learns of a loss within 2 S is held against the protocol; so it is where the faulty
+ * disk is the only one where two attempts could have met (meet.c).
  *
  * One joined host may be shown one disk as it was when that began (its writes go through): a
  * path with a cache of its own.  Not while it claims a slot: it has no block of its own there
