@@ -170,6 +170,8 @@ void dpx_view_scan(const dpx_world *world, uint32_t area, const uint8_t *const i
         if (!block || dpx_block_key(block).generation == 0)
             continue; /* never written by anybody */
         dpx_own_decode(block, &own);
+        if (area == DPX_DIRECTORY_AREA)
+            own.change_token = 0; /* the header of lease 0 does not change: nothing to resolve, whatever is claimed */
         uint64_t highest = own.ballot > own.hold ? own.ballot : own.hold;
         if (highest > view->top)
             view->top = highest;
@@ -187,4 +189,19 @@ void dpx_view_scan(const dpx_world *world, uint32_t area, const uint8_t *const i
             scan_change(world, &own, true, view);
     }
     join_line(&view->line, &old);
+}
+
+bool dpx_area_settled_free(const dpx_world *world, uint32_t area, const uint8_t *const images[DPX_MAX_DISKS])
+{
+    dpx_view view;
+    uint32_t votes = 0;
+    dpx_view_scan(world, area, images, (dpx_attempt){.mode = DPX_MODE_NONE}, 0, &view);
+    for (uint32_t d = 0; d < world->geometry->disks; d++) {
+        if (!images[d])
+            continue;
+        dpx_key key = dpx_block_key(images[d]);
+        votes += dpx_copy_order(key.generation, key.sequence, view.header.directory_token, view.header.sequence) == 0;
+    }
+    return votes >= dpx_majority(world->geometry) && view.header.state == DPX_LEASE_FREE && !view.change_pending &&
+           !view.header_stale;
 }

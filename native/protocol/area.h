@@ -61,4 +61,8 @@ bool dpx_mark_equal(const dpx_mark *a, const dpx_mark *b);
 void dpx_view_scan(const dpx_world *world, uint32_t area, const uint8_t *const images[DPX_MAX_DISKS],
                    dpx_attempt attempt, uint64_t now, dpx_view *view);
 
+/* A majority shows this area free in one and the same version, and nothing there says that this may yet
+ * change: no announced header change, made or not, and no block that has seen a newer header. */
+bool dpx_area_settled_free(const dpx_world *world, uint32_t area, const uint8_t *const images[DPX_MAX_DISKS]);
+
 #endif

@@ -5,6 +5,8 @@
  * completed for good. */
 #include "change.h"
 
+#include "area.h"
+
 #include <string.h>
 
 #define RESTARTS 8u
@@ -16,7 +18,7 @@ enum phase { PHASE_FIND, PHASE_TAKE_DIRECTORY, PHASE_FIND_AGAIN, PHASE_TAKE_AREA
 struct channel {
     dpx_request request;
     dpx_extent extent;
-    uint8_t *block;
+    uint8_t *block; /* room for an area */
     bool sent; /* in this sweep */
     bool good;
 };
@@ -52,9 +54,14 @@ static size_t aligned(size_t bytes)
     return (bytes + 4095u) & ~(size_t)4095u;
 }
 
+static size_t area_bytes(const dpx_geometry *geometry)
+{
+    return aligned((size_t)geometry->area_blocks * geometry->block_size);
+}
+
 size_t dpx_change_memory(const dpx_geometry *geometry)
 {
-    return aligned(dpx_round_memory(geometry, 2)) + geometry->disks * aligned(geometry->block_size) +
+    return aligned(dpx_round_memory(geometry, 2)) + geometry->disks * area_bytes(geometry) +
            sizeof(dpx_change);
 }
 
@@ -62,11 +69,11 @@ dpx_change *dpx_change_place(void *memory, dpx_world *world, dpx_lease *director
 {
     const dpx_geometry *geometry = world->geometry;
     uint8_t *at = (uint8_t *)memory + aligned(dpx_round_memory(geometry, 2));
-    dpx_change *change = (dpx_change *)(void *)(at + geometry->disks * aligned(geometry->block_size));
+    dpx_change *change = (dpx_change *)(void *)(at + geometry->disks * area_bytes(geometry));
     memset(change, 0, sizeof *change);
     change->round = dpx_round_place(memory, world, 2);
     for (uint32_t d = 0; d < geometry->disks; d++)
-        change->channels[d].block = at + d * aligned(geometry->block_size);
+        change->channels[d].block = at + d * area_bytes(geometry);
     change->world = world;
     change->directory = directory;
     change->phase = PHASE_END;
@@ -322,27 +329,14 @@ static uint32_t peeked_area(const dpx_change *change)
     return area == DPX_DIRECTORY_AREA ? area + 1 : area;
 }
 
-/* Only a majority that shows one and the same free header makes it free: what a minority shows may be undone. */
+/* The next area is free for certain: then probing may end before it. */
 static bool peeked_free(const dpx_change *change)
 {
-    const dpx_geometry *geometry = change->world->geometry;
-    dpx_header newest = {.state = DPX_LEASE_IN_USE};
-    uint32_t votes = 0;
-    for (uint32_t d = 0; d < geometry->disks; d++) {
-        const struct channel *channel = &change->channels[d];
-        dpx_header header;
-        if (!channel->good)
-            continue;
-        dpx_header_decode(channel->block, &header);
-        int order = dpx_copy_order(header.directory_token, header.sequence, newest.directory_token, newest.sequence);
-        if (votes == 0 || order > 0) {
-            newest = header;
-            votes = 1;
-        } else {
-            votes += order == 0;
-        }
-    }
-    return newest.state == DPX_LEASE_FREE && votes >= dpx_majority(geometry);
+    const uint8_t *images[DPX_MAX_DISKS] = {NULL};
+    for (uint32_t d = 0; d < change->world->geometry->disks; d++)
+        if (change->channels[d].good)
+            images[d] = change->channels[d].block;
+    return dpx_area_settled_free(change->world, peeked_area(change), images);
 }
 
 static void advance_blocks(dpx_change *change, uint64_t now)
@@ -361,7 +355,7 @@ static void advance_blocks(dpx_change *change, uint64_t now)
     if (waiting && now < change->wake)
         return;
     if (change->phase == PHASE_PEEK) { /* when in doubt it stays a tombstone */
-        change->next_is_free = majority && peeked_free(change);
+        change->next_is_free = peeked_free(change);
         compose(change);
         start_blocks(change, PHASE_WRITE, now);
     } else if (majority) {
@@ -387,6 +381,8 @@ static dpx_request *send_block(dpx_change *change)
         channel->sent = true;
         channel->extent = (dpx_extent){.block = dpx_header_block(geometry, area), .count = 1,
                                        .data = channel->block};
+        if (change->phase == PHASE_PEEK)
+            channel->extent.count = geometry->area_blocks;
         channel->request = (dpx_request){.disk = d, .writes = &channel->extent, .reads = &channel->extent,
                                          .outstanding = true};
         if (change->phase == PHASE_PEEK) {
@@ -411,9 +407,10 @@ static void complete_block(dpx_change *change, dpx_request *request)
         change->world->in_flight[area] &= (uint8_t) ~(1u << request->disk);
         channel->good = channel->sent && change->phase == PHASE_WRITE && request->error == 0;
     } else {
+        dpx_cause cause;
         channel->good = channel->sent && change->phase == PHASE_PEEK && request->error == 0 &&
-                        dpx_block_check(channel->block, geometry, DPX_KIND_HEADER, request->disk,
-                                        channel->extent.block) == DPX_SOUND;
+                        dpx_image_check(change->world, 0, request->disk, peeked_area(change), channel->block,
+                                        &cause) == DPX_IMAGE_COUNTS;
     }
 }
 
