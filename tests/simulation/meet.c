@@ -1,8 +1,8 @@
 /* On which disks two attempts for one lease could have met.
  *
- * Two majorities share a disk, and there one of two attempts sees the other's flag: unless that very disk has lost it by
- * then.  A completed write that is replayed there, or old content, does so, while the flag's write to the other disks
- * came after the other attempt's look at them.  No rule of reading and writing majorities can notice that.
+ * Two majorities share a disk, and there one of two attempts sees the other's flag: unless that very disk has lost it
+ * by then.  A completed write that is replayed there, or old content, does so, while the flag's write to the other
+ * disks came after the other attempt's look at them.  No rule of reading and writing majorities can notice that.
  */
 #include "checker.h"
 
