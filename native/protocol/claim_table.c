@@ -10,9 +10,7 @@ static const uint8_t *table_block(const dpx_claim *claim, uint32_t disk, uint32_
 
 static bool table_sound(const dpx_claim *claim, uint32_t disk, uint32_t slot)
 {
-    const dpx_geometry *geometry = claim->world->geometry;
-    return dpx_block_check(table_block(claim, disk, slot), geometry, DPX_KIND_SLOT, disk,
-                           dpx_slot_block(geometry, slot)) == DPX_SOUND;
+    return dpx_record_sound(claim->world->geometry, disk, slot, table_block(claim, disk, slot));
 }
 
 void dpx_claim_observe(dpx_claim *claim)

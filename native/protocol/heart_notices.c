@@ -11,8 +11,7 @@ void dpx_heart_check_table(dpx_heart *heart, uint32_t disk)
     const dpx_geometry *geometry = heart->world->geometry;
     struct heart_channel *channel = &heart->channels[disk];
     for (uint32_t slot = 0; slot < geometry->max_hosts; slot++)
-        channel->sound[slot] = dpx_block_check(dpx_heart_row(channel, geometry, slot), geometry, DPX_KIND_SLOT, disk,
-                                               dpx_slot_block(geometry, slot)) == DPX_SOUND;
+        channel->sound[slot] = dpx_record_sound(geometry, disk, slot, dpx_heart_row(channel, geometry, slot));
 }
 
 /* ---- what tables say about others ---- */

@@ -112,7 +112,7 @@ static void measure_silence(const dpx_peers *peers, dpx_peer *peer)
     }
 }
 
-static bool sound_record(const dpx_geometry *geometry, uint32_t disk, uint32_t slot, const uint8_t *data)
+bool dpx_record_sound(const dpx_geometry *geometry, uint32_t disk, uint32_t slot, const uint8_t *data)
 {
     return dpx_block_check(data, geometry, DPX_KIND_SLOT, disk, dpx_slot_block(geometry, slot)) == DPX_SOUND;
 }
@@ -160,7 +160,7 @@ static void observe_slot(dpx_peers *peers, uint32_t slot, const dpx_table_read r
             continue;
         const uint8_t *data = reads[d].data + (size_t)slot * geometry->block_size;
         dpx_sight sight = {.seen = true, .from = reads[d].completed, .to = reads[d].issued};
-        sight.damaged = reads[d].sound ? !reads[d].sound[slot] : !sound_record(geometry, d, slot, data);
+        sight.damaged = reads[d].sound ? !reads[d].sound[slot] : !dpx_record_sound(geometry, d, slot, data);
         if (sight.damaged) {
             sight.sequence = dpx_crc32c(0, data, geometry->block_size);
         } else {

@@ -58,6 +58,9 @@ dpx_peers *dpx_peers_place(void *memory, const dpx_geometry *geometry, const dpx
  * generation active or free outrank claiming. */
 bool dpx_record_newer(const dpx_slot_record *candidate, const dpx_slot_record *than);
 
+/* Is what was read where a slot's record stands on that disk such a record, and undamaged? */
+bool dpx_record_sound(const dpx_geometry *geometry, uint32_t disk, uint32_t slot, const uint8_t *data);
+
 /* The slot table as it was read from one disk; data NULL: it was not. */
 typedef struct dpx_table_read {
     const uint8_t *data;

@@ -16,6 +16,7 @@ import datetime as dt
 import os
 import platform
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -111,6 +112,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> int:
     """Exit status 0: no violations, and every kind of fault occurred."""
     options = parse(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(3))  # not without ending the simulator
     subprocess.run(["make", "-s", "-C", str(HERE), f"-j{os.cpu_count()}"], check=True, stdout=sys.stderr)
     began = dt.datetime.now(dt.UTC)
     limits = ["--seconds", str(options.minutes * 60), "--seed", str(options.seed), "--jobs", str(options.jobs)]
