@@ -21,7 +21,7 @@ from diskpaxos import DiskPaxosError, Lockspace, _core
 from diskpaxos.check import Finding
 from diskpaxos.inspect import block_dtype
 from diskpaxos.layout import Kind
-from diskpaxos.rebuild import rebuild_superblocks
+from diskpaxos.rebuild import rebuild_disk, rebuild_superblocks
 
 SHAPE: dict[str, Any] = {
     "max_hosts": 4,
@@ -154,3 +154,33 @@ def test_mending(originals: list[Path], tmp_path: Path, edits: list[Any]) -> Non
     except DiskPaxosError:
         pass
     look(paths)
+
+
+def shown(paths: list[Path]) -> list[tuple[Any, ...]]:
+    """What an operator is told about leases, whatever disks it is read from."""
+    with Lockspace.open(paths, read_only=True, timeout=5) as space:
+        return [(lease.name, lease.area, lease.uuid, lease.last_token, lease.damage) for lease in space.leases()]
+
+
+@pytest.mark.slow
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=EXAMPLES)
+@given(edits=EDITS, lost=st.integers(0, 2))
+def test_rebuilding(originals: list[Path], tmp_path: Path, edits: list[Any], lost: int) -> None:
+    """The third disk made anew from two edited ones: whole, and saying what they said; or not at all."""
+    if len(originals) == 1:
+        pytest.skip("there is nothing to make it from")
+    paths = edited(originals, tmp_path, edits, TIMES)
+    others = paths[:lost] + paths[lost + 1 :]
+    paths[lost].unlink()
+    try:
+        before = shown(others)
+    except DiskPaxosError:
+        before = []
+    try:
+        assert rebuild_disk(others, paths[lost]) == lost
+    except DiskPaxosError:
+        assert not paths[lost].exists()  # it was made for this, and nobody takes it for a disk
+        return
+    assert shown(paths) == before
+    flawed = [finding.text for finding in look(paths) if finding.disk == lost or f"disk {lost}:" in finding.text]
+    assert not flawed, flawed
