@@ -5,16 +5,17 @@
  * opens PATH with O_DIRECT | O_DSYNC as diskpaxos does and then obeys lines on standard
  * input, one at a time, so that its operations can alternate with somebody else's:
  *
- *   COUNT AT STEP UNTIL STEPS
+ *   COUNT DEPTH AT STEP UNTIL STEPS
  *
  * STEPS is a sequence like r36864w512r36864: a read, a write, a read of so many bytes, each
- * begun when the one before has completed.  Each is made COUNT times, all in flight together:
- * writes at AT, AT + STEP, …, reads at AT rounded down to a multiple of 4096, and so on.  If
- * UNTIL (nanoseconds of CLOCK_BOOTTIME) is not 0, the sequence is repeated until then.  The
- * answer: the nanoseconds that it took, and how often the sequence was done.  What is written is
- * what was there before: nothing on the disk changes.
+ * begun when the one before has completed.  Each is made COUNT times, at most DEPTH of them in
+ * flight together: writes at AT, AT + STEP, …, reads at AT rounded down to a multiple of 4096, and
+ * so on.  If UNTIL (nanoseconds of CLOCK_BOOTTIME) is not 0, the sequence is repeated until then.
+ * The answer: the nanoseconds that it took, and how often the sequence was done.  What is written
+ * is what was there before: nothing on the disk changes.
  *
- * Plain pwrite and pread for COUNT 1; for more, Linux AIO by raw system calls.
+ * Plain pwrite and pread for COUNT 1; for more, Linux AIO by raw system calls.  Where COUNT is more
+ * than DEPTH, a quarter of those in flight is waited for before more are submitted.
  */
 #define _GNU_SOURCE
 #include <ctype.h>
@@ -32,7 +33,7 @@
 #include <unistd.h>
 
 #define PAGE 4096u
-#define MOST 4096u /* I/Os in flight */
+#define MOST 4096u /* I/Os of a step */
 #define STEPS 8u
 
 typedef struct step {
@@ -41,13 +42,14 @@ typedef struct step {
 } step;
 
 typedef struct order {
-    unsigned count, steps;
+    unsigned count, depth, steps;
     uint64_t at, apart, until;
     step step[STEPS];
 } order;
 
 static int disk;
 static aio_context_t context;
+static unsigned context_room; /* I/Os in flight that it has room for */
 static uint8_t *writes, *reads; /* one piece per I/O */
 static size_t write_room, read_room;
 static struct iocb blocks[MOST];
@@ -105,7 +107,40 @@ static void one(const order *o, const step *s)
         wrong(s->writing ? "short write" : "short read");
 }
 
-/* All of one step in flight together; returns when all have completed. */
+/* A context, once there is a batch: those of a whole machine are limited (fs.aio-max-nr). */
+static void make_context(unsigned depth)
+{
+    if (depth <= context_room)
+        return;
+    if (context_room != 0)
+        syscall(SYS_io_destroy, context);
+    context = 0;
+    if (syscall(SYS_io_setup, depth, &context) < 0)
+        die("io_setup");
+    context_room = depth;
+}
+
+static long submit(long from, long until)
+{
+    long n = syscall(SYS_io_submit, context, until - from, pointers + from);
+    if (n <= 0)
+        die("io_submit");
+    return n;
+}
+
+/* Waits for at least so many. */
+static long reap(const step *s, long least, long most)
+{
+    long n = syscall(SYS_io_getevents, context, least, most, events, NULL);
+    if (n < 0 && errno != EINTR)
+        die("io_getevents");
+    for (long i = 0; i < n; i++)
+        if (events[i].res != (int64_t)s->bytes)
+            wrong(s->writing ? "short write" : "short read");
+    return n > 0 ? n : 0;
+}
+
+/* All of one step, as many in flight as there may be; returns when all have completed. */
 static void batch(const order *o, const step *s)
 {
     for (unsigned i = 0; i < o->count; i++) {
@@ -117,20 +152,13 @@ static void batch(const order *o, const step *s)
         blocks[i].aio_offset = (int64_t)place(o, s, i);
         pointers[i] = &blocks[i];
     }
-    for (long done = 0; done < (long)o->count;) {
-        long n = syscall(SYS_io_submit, context, (long)o->count - done, pointers + done);
-        if (n <= 0)
-            die("io_submit");
-        done += n;
-    }
-    for (long done = 0; done < (long)o->count;) {
-        long n = syscall(SYS_io_getevents, context, 1L, (long)o->count - done, events, NULL);
-        if (n < 0 && errno != EINTR)
-            die("io_getevents");
-        for (long i = 0; i < n; i++)
-            if (events[i].res != (int64_t)s->bytes)
-                wrong(s->writing ? "short write" : "short read");
-        done += n > 0 ? n : 0;
+    long count = (long)o->count, begun = 0, done = 0;
+    while (done < count) {
+        long full = done + (long)o->depth < count ? done + (long)o->depth : count;
+        while (begun < full)
+            begun += submit(begun, full);
+        long in_flight = begun - done;
+        done += reap(s, begun < count ? (in_flight + 3) / 4 : in_flight, in_flight);
     }
 }
 
@@ -180,15 +208,16 @@ int main(int count, char **arguments)
     disk = open(arguments[1], O_RDWR | O_DIRECT | O_DSYNC | O_CLOEXEC);
     if (disk < 0)
         die(arguments[1]);
-    if (syscall(SYS_io_setup, MOST, &context) < 0)
-        die("io_setup");
     order o;
     char steps[128];
-    while (scanf("%u %" SCNu64 " %" SCNu64 " %" SCNu64 " %127s", &o.count, &o.at, &o.apart, &o.until, steps) == 5) {
-        if (o.count < 1 || o.count > MOST || o.apart % PAGE != 0)
+    while (scanf("%u %u %" SCNu64 " %" SCNu64 " %" SCNu64 " %127s", &o.count, &o.depth, &o.at, &o.apart, &o.until,
+                 steps) == 6) {
+        if (o.count < 1 || o.count > MOST || o.depth < 1 || o.depth > MOST || o.apart % PAGE != 0)
             wrong("out of range");
         parse(&o, steps);
         prepare(&o);
+        if (o.count > 1)
+            make_context(o.depth < o.count ? o.depth : o.count);
         uint64_t from = now();
         unsigned long times = obey(&o);
         printf("%" PRIu64 " %lu\n", now() - from, times);

@@ -95,7 +95,7 @@ def _values(rows: Run) -> list[list[str]]:
         for system, figures in info["values"].items():
             plain = {key: value for key, value in figures.items() if not isinstance(value, list | dict)}
             if OURS in info["series"]:  # its times are in the other table
-                plain = {key: value for key, value in plain.items() if "bytes" in key or "lose" in key}
+                plain = {key: value for key, value in plain.items() if re.search("bytes|lose|in_flight", key)}
             if plain:
                 text = ", ".join(f"{key.replace('_', ' ')} {_number(value)}" for key, value in plain.items())
                 table.append([name, system, text])

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from clients import Client
 from floor import Floor
+from limits import queue_depth
 from measure import Timed
 
 import diskpaxos
@@ -43,9 +44,10 @@ class Room:
         self.client.create(made)
         return made
 
-    def bare(self, steps: str, count: int = 1) -> float:
-        """Seconds for the same I/Os made bare."""
-        return self.floor.run(steps, self.at, count=count, apart=self.area if count > 1 else 0)
+    def bare(self, steps: str, count: int = 1, depth: int | None = None) -> float:
+        """Seconds for the same I/Os made bare, as many in flight together as diskpaxos has (or ``depth``)."""
+        apart = self.area if count > 1 else 0
+        return self.floor.run(steps, self.at, count=count, depth=depth or queue_depth(), apart=apart)
 
 
 class Compare(Protocol):

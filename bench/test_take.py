@@ -8,11 +8,13 @@ over the floor; the bytes are in the report.
 from __future__ import annotations
 
 import os
+import statistics
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from clients import CLIENTS
+from limits import queue_depth
 from measure import OURS, Record, Timed, io_of
 from peers.sanlock import Sanlock
 from room import Compare, Room
@@ -187,19 +189,35 @@ def test_take_many(
     most: int,
     sparse: int,
 ) -> None:
-    """All W in flight together, then all R: the floor does the same with Linux AIO."""
+    """All W in flight together, then all R: the floor does the same with Linux AIO, as deep as we do.
+
+    Of more leases than that, the floor is also made with all of them in flight: what a deeper queue of
+    ours would give, or cost.
+    """
+    row = count
     count = min(count, 64) if once else count
     holder = Holder(room, room.fresh(count))
     read, written = holder.cost(record)
     steps = f"w{written}r{read}"
+    depth = queue_depth()
+    deeper: list[float] = []
+
+    def before() -> None:
+        holder.release()
+        if row > depth:
+            deeper.append(room.bare(steps, count, count))
+
     compare(
         f"take-{count}",
         holder.take,
-        before=holder.release,
+        before=before,
         floor=lambda: room.bare(steps, count),
         sanlock=peer_take(sanlock, count) if count <= 8 else None,
         sparse=sparse,
         most=most,
-        note=f"floor: {count} x {steps[: steps.index('r')]} together, then {count} x r{read}",
+        note=f"floor: {count} x {steps[: steps.index('r')]} together, then {count} x r{read}"
+        + (f"; {depth} in flight" if row > depth else ""),
     )
+    if deeper:
+        record.values("floor", all_in_flight_median_us=round(statistics.median(deeper) * 1e6, 1))
     holder.release()
