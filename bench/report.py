@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from goals import combined, judge
+from goals import combined, judge, limits_of
 from measure import OURS
 from plots import PLOTS, Run
 
@@ -28,16 +28,16 @@ HERE = Path(__file__).parent
 COLUMNS = ["what", "against", "target", "reached (median of runs, range)", "reached"]
 
 
-def load(paths: list[Path]) -> list[dict[str, Any]]:
-    """Runs: {"date", "machine", "command", "rows"}, from either kind of file."""
+def load(paths: list[Path], note: str = "") -> list[dict[str, Any]]:
+    """Runs: {"date", "machine", "command", "rows"}, from either kind of file; ``note``: of those that are new."""
     runs: list[dict[str, Any]] = []
     for path in paths:
         content = json.loads(path.read_text())
-        runs.extend(content["runs"] if "runs" in content else [_slim(content)])
+        runs.extend(content["runs"] if "runs" in content else [_slim(content, note)])
     return sorted(runs, key=lambda run: str(run["date"]))
 
 
-def _slim(content: dict[str, Any]) -> dict[str, Any]:
+def _slim(content: dict[str, Any], note: str) -> dict[str, Any]:
     machine = content["machine_info"]
     infos = [bench["extra_info"] for bench in content["benchmarks"]]
     ours = machine.get("diskpaxos", {})
@@ -46,6 +46,7 @@ def _slim(content: dict[str, Any]) -> dict[str, Any]:
         "commit": content.get("commit_info", {}).get("id", "")[:12],
         "command": ours.pop("command", "pytest bench"),
         "machine": {"cpu": machine.get("cpu", {}).get("brand_raw", "?"), "python": machine["python_version"], **ours},
+        **({"note": note} if note else {}),
         "rows": {info["row"]: info for info in infos if "row" in info},
     }
 
@@ -66,6 +67,7 @@ def sections(runs: list[dict[str, Any]], pictures: dict[str, str]) -> list[Secti
             ["Ratios of medians within one run on the same storage; × sanlock: times faster."],
             [COLUMNS, *judge(rows)],
         ),
+        Section("Where a goal is not reached, and why", limits_of(rows)),
         Section(
             "Medians; 99th percentiles, µs", ["Of several runs, the median of each figure."], _latencies(combined(rows))
         ),
@@ -115,6 +117,7 @@ def _machines(runs: list[dict[str, Any]]) -> list[list[str]]:
     table = [["date (UTC)", "commit", "command", "machine"]]
     for run in runs:
         machine = ", ".join(f"{key} {value}" for key, value in run["machine"].items())
+        machine += f"; {run['note']}" if "note" in run else ""
         table.append([run["date"], run["commit"], run["command"], machine])
     return table
 
@@ -213,6 +216,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="with --run: only the table of goals")
     parser.add_argument("--runs", type=int, default=3, help="with --run: how often (default: 3)")
     parser.add_argument("--storage", help="with --run: where")
+    parser.add_argument("--note", default="", help="what else to say of the machine or the storage")
     words = sys.argv[1:]
     cut = words.index("--") if "--" in words else len(words)
     known, more = parser.parse_args(words[:cut]), words[cut + 1 :]
@@ -224,7 +228,7 @@ def main() -> int:
         parser.error("what follows -- is pytest's: it needs --run")
     if not files:
         parser.error("nothing to report on: give files, or --run")
-    write(load(files), known.out)
+    write(load(files, known.note), known.out)
     sys.stdout.write(f"{known.out / 'benchmarks.html'}\n")
     return 0
 

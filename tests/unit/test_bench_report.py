@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from goals import GOALS, combined, judge
+from goals import GOALS, combined, judge, limits_of
 from measure import Record, series
 
 
@@ -52,6 +52,29 @@ def test_what_was_not_measured_is_not_called_reached() -> None:
         assert row[3:] == ["not measured", ""]
 
 
+def test_where_a_goal_is_not_reached_the_figures_say_why() -> None:
+    """A take of 200 µs beside I/Os of 100 µs and a sanlock of 4 ms: 20 times, of at most 40."""
+    (why,) = limits_of([run(200e-6)])
+    assert why.startswith("*take, cached*, ≥ 25 × against sanlock: ")
+    assert "40.0 times as fast as sanlock" in why
+    assert "60%" in why
+    assert limits_of([run(110e-6)]) == []  # reached: nothing to explain
+    assert limits_of([run(200e-6), run(110e-6), run(110e-6)]) == []  # judged by the median
+    assert "are out of reach" in limits_of([run(200e-6, theirs=2e-3)])[0]
+
+
+def test_what_the_factor_for_clock_rates_costs_a_failover() -> None:
+    info: dict[str, Any] = {}
+    record = Record(info, "embedded", {})
+    record.row("failover-equal-1")
+    record.values("diskpaxos", seconds=76.5, nominal=76.48, outage_tolerance=8, kill_grace=50, watchdog=10)
+    record.values("sanlock", seconds=70.0, nominal=68)
+    (why,) = limits_of([{"failover-equal-1": info}])
+    assert "(S + K + W) × 1.11 + S / 8 = 76.48 s" in why
+    assert "costs 7.5 s" in why
+    assert "T_dead would be 69 s, and sanlock's 70 s are 1.01 times that" in why
+
+
 def test_several_runs_are_combined_figure_by_figure() -> None:
     rows = combined([run(100e-6), run(200e-6), run(600e-6)])
     assert rows["take-cached"]["series"]["diskpaxos"]["median_us"] == 200.0
@@ -66,16 +89,18 @@ def test_the_page_has_all_of_it_and_can_be_made_again(tmp_path: Path) -> None:
     raw = {
         "machine_info": {"node": "secret", "python_version": "3.11", "cpu": {"brand_raw": "a CPU"}},
         "datetime": "2026-01-02T03:04:05",
-        "benchmarks": [{"extra_info": info, "stats": {"data": [1.0]}} for info in run(120e-6).values()],
+        "benchmarks": [{"extra_info": info, "stats": {"data": [1.0]}} for info in run(180e-6).values()],
     }
     (tmp_path / "raw.json").write_text(json.dumps(raw))
-    write(load([tmp_path / "raw.json"]), tmp_path / "page")
+    write(load([tmp_path / "raw.json"], "storage by pigeon"), tmp_path / "page")
     text = (tmp_path / "page/benchmarks.md").read_text()
     for part in (
-        "| take, cached | floor (W R) | ≤ 1.25 × | 1.2 × | yes |",
+        "| take, cached | floor (W R) | ≤ 1.25 × | 1.8 × | **no** |",
         "takings per second 1,000",
         "a CPU",
         "not installed",
+        "40.0 times as fast",
+        "storage by pigeon",
     ):
         assert part in text
     assert "![Latency distributions](latency.svg)" in text
