@@ -4,16 +4,17 @@
  * simulator knows of it.  What a round is shown is decoded here, from the images themselves, not
  * taken from what the core made of them; what it decides and writes is what the core returned.
  * One line an event, numbers only; trace.pml reads them, and names the fields.  `stream` is one
- * lease of one host; a ballot is told as round * SLOTS + slot, which keeps their order.
+ * lease (or other machine) of one host; a ballot is told as round * SLOTS + slot, which keeps their order.
  */
 #include <stdlib.h>
 #include <string.h>
 
+#include "native/protocol/heart_state.h"
 #include "native/protocol/round_state.h"
 #include "tests/simulation/checker.h"
 #include "tests/simulation/simulate.h"
 
-enum event_code { E_HISTORY = 1, E_BEGIN, E_LOOK, E_RAISE, E_JUDGE, E_TAKEN, E_LOWER, E_SYNC };
+enum event_code { E_HISTORY = 1, E_BEGIN, E_LOOK, E_RAISE, E_JUDGE, E_TAKEN, E_LOWER, E_SYNC, E_STEP, E_WRITE };
 enum { STREAMS = 512 };
 
 typedef struct shown { /* one slot's block in the last area that was read */
@@ -30,7 +31,7 @@ static struct {
     dpx_header header;
     shown slots[MAX_SLOTS];
 } last;
-static struct { const dpx_lease *lease; dpx_incarnation who; } streams[STREAMS];
+static struct { const void *subject; dpx_incarnation who; } streams[STREAMS];
 static FILE *out;
 
 static long long told(uint64_t ballot)
@@ -38,14 +39,14 @@ static long long told(uint64_t ballot)
     return (long long)(ballot / DPX_BALLOT_SLOTS * MAX_SLOTS + ballot % DPX_BALLOT_SLOTS);
 }
 
-/* The stream of this lease; a new incarnation starts it anew. */
-static uint32_t stream_of(const dpx_world *host, const dpx_lease *lease)
+/* The stream of this lease, or machine; a new incarnation starts it anew. */
+static uint32_t stream_of(const dpx_world *host, const void *subject)
 {
     uint32_t i = 0;
-    while (i < STREAMS - 1 && streams[i].lease != NULL && streams[i].lease != lease)
+    while (i < STREAMS - 1 && streams[i].subject != NULL && streams[i].subject != subject)
         i++;
-    if (streams[i].lease == NULL || !dpx_incarnation_equal(&streams[i].who, &host->self)) {
-        streams[i].lease = lease;
+    if (streams[i].subject == NULL || !dpx_incarnation_equal(&streams[i].who, &host->self)) {
+        streams[i].subject = subject;
         streams[i].who = host->self;
         fprintf(out, "%d %u %u\n", E_BEGIN, i, host->self.slot);
     }
@@ -222,6 +223,80 @@ void __wrap_dpx_round_finish(dpx_round *round, dpx_verdict verdict)
         }
     }
     __real_dpx_round_finish(round, verdict);
+}
+
+/* ---- the lifetime tests ---- */
+
+/* By the clock that is read here, not by what the core made of it. */
+static bool past(const dpx_world *host, uint64_t now)
+{
+    return host->finished || now >= host->lifetime_end;
+}
+
+static const host *host_of(const dpx_change *change)
+{
+    for (uint32_t i = 0; i < MAX_HOSTS; i++)
+        if (last.sim->hosts[i].change == change)
+            return &last.sim->hosts[i];
+    abort(); /* a change of nobody */
+}
+
+/* A step that was made past the end, or that ended its machine for the end's sake. */
+static void note_step(const dpx_world *host, const void *subject, bool over, bool judging, bool ended, bool asks)
+{
+    if (over || ended)
+        fprintf(out, "%d %u %d %d %d %d\n", E_STEP, stream_of(host, subject), over, judging, ended, asks);
+}
+
+dpx_request *__real_dpx_round_step(dpx_round *, uint64_t);
+dpx_request *__wrap_dpx_round_step(dpx_round *round, uint64_t now);
+dpx_request *__wrap_dpx_round_step(dpx_round *round, uint64_t now)
+{
+    bool runs = round->phase != ROUND_END;
+    bool judging = round->phase == ROUND_RAISE || round->phase == ROUND_JUDGE;
+    bool over = past(round->world, now);
+    dpx_request *request = __real_dpx_round_step(round, now);
+    if (runs)
+        note_step(round->world, round->wishes[0].lease, over, judging, round->verdict == DPX_FINISHED,
+                  request != NULL);
+    return request;
+}
+
+dpx_request *__real_dpx_change_step(dpx_change *, uint64_t);
+dpx_request *__wrap_dpx_change_step(dpx_change *change, uint64_t now);
+dpx_request *__wrap_dpx_change_step(dpx_change *change, uint64_t now)
+{
+    bool runs = dpx_change_verdict(change) == DPX_RUNNING;
+    bool over = past(&host_of(change)->world, now);
+    dpx_request *request = __real_dpx_change_step(change, now);
+    if (runs)
+        note_step(&host_of(change)->world, change, over, false, dpx_change_verdict(change) == DPX_FINISHED,
+                  request != NULL);
+    return request;
+}
+
+dpx_request *__real_dpx_heart_step(dpx_heart *, uint64_t);
+dpx_request *__wrap_dpx_heart_step(dpx_heart *heart, uint64_t now);
+dpx_request *__wrap_dpx_heart_step(dpx_heart *heart, uint64_t now)
+{
+    bool runs = dpx_heart_end(heart) == DPX_ALIVE;
+    bool over = past(heart->world, now);
+    dpx_request *request = __real_dpx_heart_step(heart, now);
+    if (runs)
+        note_step(heart->world, heart, over, false, dpx_heart_end(heart) != DPX_ALIVE, request != NULL);
+    return request;
+}
+
+/* The test before each write is the host room's, here the simulated one's. */
+void __real_check_write(world *, flight *, enum unit);
+void __wrap_check_write(world *w, flight *f, enum unit unit);
+void __wrap_check_write(world *w, flight *f, enum unit unit)
+{
+    const host *h = &w->hosts[f->host];
+    const dpx_world *life = unit == UNIT_RECLAIM ? &h->reclaim_world : &h->world;
+    if (past(life, local_now(w, h)))
+        fprintf(out, "%d %u\n", E_WRITE, stream_of(life, h));
+    __real_check_write(w, f, unit);
 }
 
 /* ---- one history after the other ---- */

@@ -17,7 +17,7 @@ pytestmark = [
     pytest.mark.timeout(600),
 ]
 
-HISTORIES = 400
+HISTORIES = 1000
 
 
 @pytest.fixture(scope="module")
@@ -49,10 +49,18 @@ def test_core_follows_the_rules(log: Path, checker: Path) -> None:
     assert result.events > few.events
     assert result.taken > few.taken
     assert result.raised > few.raised
+    assert result.late > HISTORIES / 20
 
 
 @pytest.mark.parametrize(
-    "mutant", ["lower-flag-overlooked", "void-claims-a-taking", "resume-overlooks-itself", "header-not-judged"]
+    "mutant",
+    [
+        "lower-flag-overlooked",
+        "void-claims-a-taking",
+        "resume-overlooks-itself",
+        "header-not-judged",
+        "no-lifetime-test",
+    ],
 )
 def test_core_with_a_bug_does_not(mutant: str, tree: Path, checker: Path, tmp_path: Path) -> None:
     shutil.copytree(tree, tmp_path / "tree")
@@ -61,6 +69,28 @@ def test_core_with_a_bug_does_not(mutant: str, tree: Path, checker: Path, tmp_pa
     assert replay(checker, tmp_path / "log").differences > 0
 
 
-@pytest.mark.parametrize("rule", ["NO_L1", "NO_L3_HIDES", "NO_L6", "NO_L7", "NO_HIGHER", "BLIND_TO_SHARED"])
+@pytest.mark.parametrize(
+    ("files", "tested"),
+    [
+        (("native/protocol/round.c", "native/protocol/round_take.c"), "if (dpx_world_over(round->world, now)) {"),
+        (("tests/simulation/disk.c",), "if (life->finished || now >= life->lifetime_end) {"),
+    ],
+    ids=["rounds", "host-room"],
+)
+def test_core_without_lifetime_tests_does_not(
+    files: tuple[str, ...], tested: str, tree: Path, checker: Path, tmp_path: Path
+) -> None:
+    """Rule L4. The two tests of a round cover for each other; the one before each write is the host room's."""
+    shutil.copytree(tree, tmp_path / "tree")
+    for file in files:
+        source = tmp_path / "tree" / file
+        text = source.read_text()
+        assert text.count(tested) == 1
+        source.write_text(text.replace(tested, "if (false) {"))
+    record(build_recorder(tmp_path / "tree"), tmp_path / "log", 1, HISTORIES)
+    assert replay(checker, tmp_path / "log").differences > 0
+
+
+@pytest.mark.parametrize("rule", ["NO_L1", "NO_L3_HIDES", "NO_L4", "NO_L6", "NO_L7", "NO_HIGHER", "BLIND_TO_SHARED"])
 def test_core_needs_each_rule(rule: str, log: Path, tmp_path: Path) -> None:
     assert replay(build_checker(tmp_path, rule), log).differences > 0

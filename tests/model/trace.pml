@@ -23,12 +23,12 @@ byte seen_who[SLOTS];
 int line;
 bool more;
 byte kind;
-bool changed, meant, durable, forgotten;
+bool changed, meant, durable, forgotten, judging;
 
 #include "round_rules.pml"
 
 c_code {
-    enum { E_HISTORY = 1, E_BEGIN, E_LOOK, E_RAISE, E_JUDGE, E_TAKEN, E_LOWER, E_SYNC };
+    enum { E_HISTORY = 1, E_BEGIN, E_LOOK, E_RAISE, E_JUDGE, E_TAKEN, E_LOWER, E_SYNC, E_STEP, E_WRITE };
     enum { FIELDS = 50, STREAMS = 512 };
     /* enum judgement of round_state.h */
     enum { C_TAKEN, C_STALE, C_HIGHER, C_LOWER, C_GIVE_WAY, C_OPEN, C_DAMAGED, C_CHANGED };
@@ -39,7 +39,7 @@ c_code {
     static event now_event;
     static book books[STREAMS];
     static long long history;
-    static int differences, counts[9], voluntary;
+    static int differences, counts[11], voluntary;
 
     /* The next line, and the books of its stream. */
     static int next_event(void)
@@ -144,7 +144,11 @@ inline load()
             }
             break;
         case E_TAKEN:
+        case E_STEP:
             now.over[b->slot] = (uchar)e->at[0];
+            break;
+        case E_WRITE:
+            now.over[b->slot] = 1;
             break;
         default:
             break;
@@ -248,6 +252,24 @@ inline replay()
             now.ballot = now_event.at[0]; now.hold = now_event.at[1]; now.mode = (uchar)now_event.at[2];
             now.last = now_event.at[3]; now.known = (uchar)now_event.at[4];
         }
+    :: kind == 9 -> /* a step past the lifetime, or one that ended its machine for that: rule L4 */
+        c_code { now.judging = (uchar)now_event.at[1]; now.verdict = 0; }
+        if
+        :: judging && !may_take(k) -> verdict = FINISHED
+        :: !judging && !may_act(k) -> verdict = FINISHED
+        :: else
+        fi;
+        c_code {
+            same(now.line, "a machine past its lifetime ends", now.verdict == 1, now_event.at[2]);
+            if (now.verdict == 1)
+                same(now.line, "a machine past its lifetime asks for I/O", 0, now_event.at[3]);
+        }
+        judging = false; verdict = 0
+    :: kind == 10 -> /* a write is issued */
+        if
+        :: !may_act(k) -> c_code { differ(now.line, "a write is issued past the lifetime", 0, 1); }
+        :: else
+        fi
     :: else
     fi
 }
@@ -267,9 +289,10 @@ active proctype replayer()
         :: else -> break
         od;
         c_code {
-            printf("%d events of %d histories: %d looks, %d raised, %d judged, %d taken, %d lowered, %d not followed; "
-                   "%d gave way unasked; %d differences\n", now.line, counts[E_HISTORY], counts[E_LOOK],
-                   counts[E_RAISE], counts[E_JUDGE], counts[E_TAKEN], counts[E_LOWER], counts[E_SYNC], voluntary, differences);
+            printf("%d events of %d histories: %d looks, %d raised, %d judged, %d taken, %d lowered, %d not followed, "
+                   "%d past the end; %d gave way unasked; %d differences\n", now.line, counts[E_HISTORY], counts[E_LOOK],
+                   counts[E_RAISE], counts[E_JUDGE], counts[E_TAKEN], counts[E_LOWER], counts[E_SYNC],
+                   counts[E_STEP] + counts[E_WRITE], voluntary, differences);
             fflush(stdout);
         }
     }

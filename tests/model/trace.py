@@ -32,12 +32,16 @@ WRAPPED = (
     "dpx_content_raise",
     "dpx_content_held",
     "dpx_round_finish",
+    "dpx_round_step",
+    "dpx_change_step",
+    "dpx_heart_step",
+    "check_write",
     "world_run",
 )
 CHUNK = 1000  # histories in one log: some 10 MB
 _SUMMARY = re.compile(
     r"^(\d+) events of (\d+) histories: (\d+) looks, (\d+) raised, (\d+) judged, (\d+) taken, (\d+) lowered, "
-    r"(\d+) not followed; (\d+) gave way unasked; (\d+) differences$",
+    r"(\d+) not followed, (\d+) past the end; (\d+) gave way unasked; (\d+) differences$",
     re.MULTILINE,
 )
 
@@ -54,6 +58,7 @@ class Replay:
     taken: int = 0
     lowered: int = 0
     unfollowed: int = 0
+    late: int = 0  # steps of machines past their lifetime
     unasked: int = 0
     differences: int = 0
     details: tuple[str, ...] = ()
@@ -65,9 +70,9 @@ class Replay:
     def __str__(self) -> str:
         return (
             f"{self.histories:,} histories, {self.events:,} events: {self.looks:,} looks, {self.raised:,} flags "
-            f"raised, {self.judged:,} judgements, {self.taken:,} takings, {self.lowered:,} flags lowered: "
-            f"{self.differences:,} differences; {self.unasked:,} gave way unasked, {self.unfollowed:,} healed or "
-            "rewritten (not followed)"
+            f"raised, {self.judged:,} judgements, {self.taken:,} takings, {self.lowered:,} flags lowered, "
+            f"{self.late:,} steps past the lifetime: {self.differences:,} differences; {self.unasked:,} gave way "
+            f"unasked, {self.unfollowed:,} healed or rewritten (not followed)"
         )
 
 
