@@ -5,12 +5,15 @@ Nothing that a lockspace in use depends on is touched: this joins a host slot of
 host, and takes leases that it made itself and deletes afterwards.  The bare writes go to a file
 without a name in the same directory; on a block device, to the padding behind the area of one of
 those leases, which nobody ever reads.
+
+What a run that was killed has left behind is removed by the next one, or named by it (Leftovers).
 """
 
 from __future__ import annotations
 
 import errno
 import os
+import re
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -19,13 +22,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from diskpaxos import _core
-from diskpaxos.errors import DiskPaxosError, NoDirectIOError, PathError
+from diskpaxos.errors import DiskPaxosError, LeaseNotFoundError, NoDirectIOError, PathError
 from diskpaxos.host import Host
 from diskpaxos.lockspace import Lockspace
 from diskpaxos.rawdisk import aligned_view
+from diskpaxos.views import HostInfo, Liveness
 
 BATCH = 8  #: leases in one request
 PREFIX = "diskpaxos-bench-"  #: of everything that is made here and removed again
+_LEASE = re.compile(re.escape(PREFIX) + r"(\d+)\.(\d+)-\d+")  # by which slot, in which generation, it was made
 _MOST = 100_000  # operations; what is slow takes fewer in its time
 _MARGIN = 16  # S against the slowest operation: even that one then fits twice between two heartbeats
 _LEAST = 2.0  # seconds; below it, the scheduler of a busy machine is what decides
@@ -70,6 +75,14 @@ class Operation:
 
 
 @dataclass(frozen=True)
+class Leftovers:
+    """What other runs had not removed: leases, and where PATH is a directory, lockspaces in it."""
+
+    removed: tuple[str, ...]
+    remaining: tuple[str, ...]  #: their run may be going on, or somebody else has to decide
+
+
+@dataclass(frozen=True)
 class Measured:
     """What came of it."""
 
@@ -81,6 +94,7 @@ class Measured:
     join: float  #: seconds
     heartbeat: float  #: the slowest one
     outage_tolerance: float  #: S of the lockspace measured
+    leftovers: Leftovers
     operations: tuple[Operation, ...] = field(repr=False)
 
     @property
@@ -170,18 +184,68 @@ def _space_for(paths: tuple[str, ...], max_hosts: int) -> Iterator[tuple[Lockspa
 
 @contextmanager
 def _scratch_leases(host: Host) -> Iterator[list[str]]:
-    """Leases that nobody else knows."""
-    run = uuid.uuid4().hex[:12]
+    """Leases that nobody else knows, named after the incarnation that makes them."""
     names: list[str] = []
     try:
         for number in range(BATCH):
-            names.append(f"{PREFIX}{run}-{number}")
+            names.append(f"{PREFIX}{host.slot}.{host.generation}-{number}")
             host.create(names[-1], timeout=30)
         yield names
     finally:
         for name in names:
             with suppress(DiskPaxosError):  # what stays says by its name what it is
                 host.delete(name, timeout=30)
+
+
+class _Sweep:
+    """Leases of runs that were killed, and lockspaces ``beside`` the one that is measured.
+
+    A lease says by its name who made it: that very incarnation has to be dead, or gone from its slot,
+    before the lease is deleted; and a deletion never touches what somebody holds.
+    """
+
+    def __init__(self, space: Lockspace, host: Host, beside: list[str]) -> None:
+        self._space = space
+        self._host = host
+        self._beside = beside
+        self._removed: list[str] = []
+        self._left = [known.name for known in space.leases() if _LEASE.fullmatch(known.name)]
+
+    def sweep(self) -> None:
+        """Delete what nobody uses any more; as nobody would miss them, trouble leaves them where they are."""
+        if not self._left:
+            return
+        hosts = self._space.hosts()
+        for name in list(self._left):
+            if self._in_use(name, hosts):
+                continue
+            try:
+                self._host.delete(name)
+            except LeaseNotFoundError:
+                self._left.remove(name)  # its own run has removed it meanwhile
+            except DiskPaxosError:
+                continue
+            else:
+                self._left.remove(name)
+                self._removed.append(name)
+
+    @staticmethod
+    def _in_use(name: str, hosts: list[HostInfo]) -> bool:
+        """Whether the run that made it may be going on."""
+        slot, generation = (int(number) for number in _LEASE.findall(name)[0])
+        maker = hosts[slot] if slot < len(hosts) else None
+        if maker is None or maker.generation != generation:
+            return False
+        return maker.liveness not in (Liveness.FREE, Liveness.DEAD)
+
+    def found(self) -> Leftovers:
+        """What came of it."""
+        return Leftovers(tuple(self._removed), (*self._left, *filter(os.path.exists, self._beside)))
+
+
+def _lockspaces_of_others(path: Path) -> list[str]:
+    """Temporary lockspaces in a directory: whether anybody measures on them is not for us to guess."""
+    return sorted(str(found) for found in path.glob(f"{PREFIX}*")) if path.is_dir() else []
 
 
 class _Series:
@@ -251,11 +315,14 @@ def measure(
     :param max_hosts: of a temporary lockspace
     :raises NotFormattedError: neither a lockspace nor a directory; nothing was written
     """
+    beside = _lockspaces_of_others(Path(paths[0]))
     with ExitStack() as stack:
         space, existing = stack.enter_context(_space_for(paths, max_hosts))
         begun = time.perf_counter()
         host = stack.enter_context(space.join("bench"))
         joined = time.perf_counter() - begun
+        others = _Sweep(space, host, beside)
+        others.sweep()
         names = stack.enter_context(_scratch_leases(host))
         floor = _Floor(space, names[0])
         stack.callback(floor.close)
@@ -263,6 +330,7 @@ def measure(
         for _ in range(3):  # warm
             _Series(host, floor, names).once()
         series.run(seconds, progress)
+        others.sweep()  # a minute later more is known about who is dead
         shape = space.geometry
         return Measured(
             path=paths[0],
@@ -273,5 +341,6 @@ def measure(
             join=joined,
             heartbeat=host.status().worst_duration,
             outage_tolerance=shape.outage_tolerance / 1e9,
+            leftovers=others.found(),
             operations=series.operations(),
         )

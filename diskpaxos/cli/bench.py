@@ -11,7 +11,7 @@ import click
 from diskpaxos.cli.durations import Duration, format_duration
 from diskpaxos.cli.options import json_option
 from diskpaxos.cli.output import facts, print_json, progress, size, table
-from diskpaxos.measure import Measured, Operation, Times, measure
+from diskpaxos.measure import Leftovers, Measured, Operation, Times, measure
 
 _BAR = 28  # characters of the longest bar
 _STEP = 1.25  # each line of the histogram covers durations up to so many times its lowest
@@ -99,6 +99,7 @@ def _show(seen: Measured) -> None:
     _histogram(seen.operations[0])
     click.echo()
     _advise(seen)
+    _leftovers(seen.leftovers)
 
 
 def _rows(operation: Operation) -> list[list[object]]:
@@ -154,6 +155,17 @@ def _advise(seen: Measured) -> None:
         click.echo(f"  - {item}")
 
 
+def _leftovers(others: Leftovers) -> None:
+    if others.removed:
+        click.echo(f"\nRemoved, of runs that were killed: {', '.join(others.removed)}")
+    if others.remaining:
+        click.echo("\nOf other runs, going on now or killed:")
+        for name in others.remaining:
+            click.echo(f"  - {name}")
+        click.echo("Such a lease is removed by the next run that sees its host dead; a file of that name is yours to")
+        click.echo("remove, when nobody measures there.")
+
+
 # ---- for programs
 
 
@@ -195,6 +207,7 @@ def _as_json(seen: Measured) -> dict[str, Any]:
             "enough": seen.outage_tolerance >= seen.needed if seen.lockspace else None,
             "not_seen": list(UNSEEN),
         },
+        "leftovers": {"removed": list(seen.leftovers.removed), "remaining": list(seen.leftovers.remaining)},
     }
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from program import diskpaxos, json_of, make_lockspace
+from program import T_DEAD, diskpaxos, eventually, json_of, make_lockspace, running
 
 from diskpaxos import Lockspace
 
@@ -76,6 +76,34 @@ def test_a_lockspace_in_use_comes_to_no_harm(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["lockspace"]
     with Lockspace.open(path, read_only=True) as space:
         assert [finding for finding in space.check() if finding.severity != "note"] == []
+
+
+def test_what_a_killed_run_left_is_removed_by_a_later_one(tmp_path: Path) -> None:
+    path = make_lockspace(tmp_path / "lockspace")
+
+    def left() -> list[str]:
+        with Lockspace.open(path, read_only=True) as space:
+            return [known.name for known in space.leases()]
+
+    with running("bench", path, "--seconds", "60s"):  # and killed
+        eventually(lambda: len(left()) == 8, timeout=30)
+        others = left()
+        beside = json_of("bench", path, *QUICK)["leftovers"]
+        assert (beside["removed"], beside["remaining"]) == ([], others)  # it goes on: named, not touched
+        assert left() == others
+    assert json_of("bench", path, *QUICK)["leftovers"]["removed"] == []  # killed, but not yet seen to be dead
+    done = diskpaxos("bench", path, "--seconds", f"{T_DEAD + 1}s")
+    assert "Removed" in done.stdout
+    assert all(name in done.stdout for name in others)
+    assert left() == []
+    assert json_of("bench", path, *QUICK)["leftovers"] == {"removed": [], "remaining": []}
+
+
+def test_temporary_lockspaces_of_other_runs_are_named(tmp_path: Path) -> None:
+    other = make_lockspace(tmp_path / "diskpaxos-bench-0123456789abcdef0123456789abcdef")
+    done = diskpaxos("bench", tmp_path, *QUICK)
+    assert f"  - {other}\n" in done.stdout
+    assert os.listdir(tmp_path) == [other.name]
 
 
 def test_on_a_device_the_bare_writes_go_to_padding(tmp_path: Path) -> None:
