@@ -22,8 +22,8 @@ class Client(Protocol):
 class Embedded:
     """The engine runs in this process, which is a host of its own."""
 
-    def __init__(self, path: str | Path, name: str = "bench") -> None:
-        self.space = diskpaxos.Lockspace.open(path)
+    def __init__(self, paths: Sequence[Path], name: str = "bench") -> None:
+        self.space = diskpaxos.Lockspace.open(paths)
         try:
             self.host = self.space.join(name)
         except BaseException:

@@ -138,9 +138,9 @@ def room(storage: Storage, client_kind: str, request: pytest.FixtureRequest) -> 
     shape = {"max_hosts": 64, "max_leases": 4096, **getattr(request.module, "SHAPE", {})}
     with ExitStack() as stack:
         path = stack.enter_context(storage.lockspace(**shape))
-        client = CLIENTS[client_kind](path)
+        client = CLIENTS[client_kind]((path,))
         stack.callback(client.leave)
-        yield Room(path, client, stack.enter_context(Floor(path)))
+        yield Room((path,), client, stack.enter_context(Floor(path)))
 
 
 @pytest.fixture

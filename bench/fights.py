@@ -73,12 +73,13 @@ def fight(
     theirs: list[peer.Client],
     turns: int,
     seconds: float,
+    row: str = "",
 ) -> None:
     """All want one lease; the systems take turns."""
     name = room.fresh()[0]
     takings: dict[str, list[list[Taking]]] = {OURS: [[] for _ in range(hosts)], "sanlock": [[] for _ in theirs]}
 
-    with workers(kind, room.path, hosts) as mine:
+    with workers(kind, room.paths, hosts) as mine:
 
         def once() -> None:
             for _ in range(turns):
@@ -87,7 +88,7 @@ def fight(
 
         benchmark.pedantic(once, rounds=1)
     assert apart(takings[OURS])
-    record.row(f"fight-{hosts}", f"{hosts} hosts, one lease, take and release without a pause")
+    record.row(row or f"fight-{hosts}", f"{hosts} hosts, one lease, take and release without a pause")
     for system, found in takings.items():
         if found:
             record.values(system, **judged(found, turns * seconds))
@@ -110,9 +111,9 @@ def throughput(
     takings: dict[str, list[list[Taking]]] = {OURS: [[] for _ in names], "sanlock": [[] for _ in names]}
     bare = 0
     with ExitStack() as stack:
-        mine = stack.enter_context(workers(kind, room.path, processes))
+        mine = stack.enter_context(workers(kind, room.paths, processes))
         read = cost(mine[0], names[0])
-        floors = [stack.enter_context(Floor(room.path)) for _ in names]
+        floors = [stack.enter_context(Floor(room.paths[0])) for _ in names]
         theirs = [stack.enter_context(sanlock.daemons[0].client()) for _ in names] if sanlock is not None else []
         for number, client in enumerate(theirs):
             client.take(number)  # registered, and its memory warm

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -19,11 +19,11 @@ _FLOOR_AREAS = 1024  # areas 1 … of every lockspace have no lease: the floor w
 class Room:
     """A lockspace that is being measured: names without collisions, and a place for the floor."""
 
-    def __init__(self, path: Path, client: Client, floor: Floor) -> None:
-        self.path = path
+    def __init__(self, paths: Sequence[Path], client: Client, floor: Floor) -> None:
+        self.paths = tuple(paths)
         self.client = client
         self.floor = floor
-        with diskpaxos.Lockspace.open(path, read_only=True) as space:
+        with diskpaxos.Lockspace.open(self.paths, read_only=True) as space:
             self.shape = space.geometry
         self._names = 0
         most = min(_FLOOR_AREAS, self.shape.max_leases // 2)

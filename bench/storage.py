@@ -61,15 +61,23 @@ class Storage:
     @contextmanager
     def lockspace(self, **shape: Any) -> Iterator[Path]:
         """A lockspace of this shape for a while."""
+        with self.mirrored(1, **shape) as (path,):
+            yield path
+
+    @contextmanager
+    def mirrored(self, disks: int, **shape: Any) -> Iterator[tuple[Path, ...]]:
+        """The same over several disks: files beside one another, so a device has room for one only."""
         assert not self._busy, "one lockspace at a time"
-        self._wipe()  # whatever lies there is ours, and nobody has to be waited for
-        diskpaxos.Lockspace.create(self._file, **{"name": "bench", "block_size": self._block(), **shape}).close()
+        assert disks == 1 or not self.device
+        files = (self._file, *(self._file.with_name(f"{self._file.name}.{i}") for i in range(1, disks)))
+        self._wipe(files)  # whatever lies there is ours, and nobody has to be waited for
+        diskpaxos.Lockspace.create(files, **{"name": "bench", "block_size": self._block(), **shape}).close()
         self._busy = True
         try:
-            yield self._file
+            yield files
         finally:
             self._busy = False
-            self._wipe()
+            self._wipe(files)
 
     def _block(self) -> int:
         if not self.device:
@@ -77,9 +85,10 @@ class Storage:
         with RawDisk(str(self._file), write=False) as disk:
             return int(disk.logical_block)
 
-    def _wipe(self) -> None:
+    def _wipe(self, files: tuple[Path, ...]) -> None:
         if not self.device:
-            self._file.unlink(missing_ok=True)
+            for file in files:
+                file.unlink(missing_ok=True)
             return
         with RawDisk(str(self._file), write=True) as disk:
             disk.write(0, aligned_view(CHUNK))

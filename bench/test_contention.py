@@ -108,7 +108,7 @@ def test_contended(
                 client.release(0)
 
     count = 1 if once else max(1, rounds // 10)
-    with workers(client_kind, room.path, 2) as pair:
+    with workers(client_kind, room.paths, 2) as pair:
 
         def turns() -> None:
             for i in range(count):
@@ -159,7 +159,7 @@ def test_handover(
         taken["sanlock"].append((had - begin) / 1e9)
 
     count = 1 if once else max(1, rounds // 10)
-    with workers(client_kind, room.path, 2) as pair:
+    with workers(client_kind, room.paths, 2) as pair:
 
         def turns() -> None:
             for i in range(count):

@@ -92,7 +92,7 @@ def test_failover(
         )
         with diskpaxos.Lockspace.open(path, read_only=True) as space:
             dead_time = space.info().dead_time
-        holder, waiter = stack.enter_context(workers(client_kind, path, 2))
+        holder, waiter = stack.enter_context(workers(client_kind, (path,), 2))
         if case.io_timeout and not no_sanlock:
             other.start()
             stack.callback(other.join)

@@ -37,7 +37,7 @@ def test_join(
 
     def join() -> None:
         begin = time.monotonic()
-        joined.append(CLIENTS[client_kind](room.path))
+        joined.append(CLIENTS[client_kind](room.paths))
         took.append(time.monotonic() - begin)
 
     benchmark.pedantic(join, setup=leave, rounds=1 if once else 20 if long else 5)
@@ -57,7 +57,7 @@ def test_heartbeat(
     if reason := aio_missing(others):
         pytest.skip(reason)
     with ThreadPoolExecutor(others) as pool:
-        hosts = list(pool.map(lambda i: Embedded(room.path, f"idle{i}"), range(others)))
+        hosts = list(pool.map(lambda i: Embedded(room.paths, f"idle{i}"), range(others)))
     assert isinstance(room.client, Embedded)
     everybody = [room.client, *hosts]
     info = room.client.space.info()

@@ -18,9 +18,9 @@ pytestmark = pytest.mark.full
 def measure(row: str, storage: Storage, kind: str, record: Record, compare: Compare, once: bool, **shape: int) -> None:
     with ExitStack() as stack:
         path = stack.enter_context(storage.lockspace(**shape))
-        client = CLIENTS[kind](path)
+        client = CLIENTS[kind]((path,))
         stack.callback(client.leave)
-        room = Room(path, client, stack.enter_context(Floor(path)))
+        room = Room((path,), client, stack.enter_context(Floor(path)))
         holder = Holder(room, room.fresh())
         read, written = holder.cost(record)
         steps = f"w{written}r{read}"

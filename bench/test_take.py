@@ -99,7 +99,7 @@ def test_take_unseen(
     names = room.fresh(1 if once else rounds + 20)
     read, written = Holder(room, room.fresh()).cost(record)
     steps = f"r{read}w{written}r{read}"
-    other = CLIENTS[client_kind](room.path)
+    other = CLIENTS[client_kind](room.paths)
     left = iter(names)
     held: list[Any] = []
 
@@ -156,7 +156,7 @@ def test_take_refused(room: Room, record: Record, compare: Compare, sanlock: San
     """R, of a lease whose holder this host has seen before."""
     holder = Holder(room, room.fresh())
     read, _ = holder.cost(record)
-    other = CLIENTS[client_kind](room.path)
+    other = CLIENTS[client_kind](room.paths)
     held = other.take(holder.names)
 
     def refused() -> None:

@@ -1,6 +1,6 @@
 """A client in a process of its own, driven line by line: what sanlock_client.c is for sanlock.
 
-    worker.py CLIENT PATH
+    worker.py CLIENT PATH...
 
 Each line on standard input is a JSON object {"do": name, ...}; each gets one JSON line in answer,
 {"ok": value} or {"error": text}.  Times in nanoseconds of CLOCK_BOOTTIME.
@@ -29,9 +29,9 @@ def sleep_until(when: int) -> None:
 
 
 class Worker:
-    def __init__(self, kind: str, path: str) -> None:
+    def __init__(self, kind: str, *paths: str) -> None:
         self.kind = kind
-        self.path = path
+        self.paths = [Path(path) for path in paths]
         self.client: Client | None = None
         self.held: Any = None
 
@@ -42,7 +42,7 @@ class Worker:
     def join(self) -> float:
         """Seconds."""
         begin = now()
-        self.client = CLIENTS[self.kind](self.path)
+        self.client = CLIENTS[self.kind](self.paths)
         return (now() - begin) / 1e9
 
     def create(self, names: list[str]) -> None:

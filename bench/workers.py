@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,8 @@ from limits import aio_missing
 class Worker(Child):
     """``call(do, …)`` runs a method of worker.py's class over there."""
 
-    def __init__(self, kind: str, path: Path) -> None:
-        super().__init__([sys.executable, HERE / "worker.py", kind, path])
+    def __init__(self, kind: str, paths: Sequence[Path]) -> None:
+        super().__init__([sys.executable, HERE / "worker.py", kind, *paths])
 
     def order(self, do: str, **arguments: Any) -> None:
         self.send(json.dumps({"do": do, **arguments}))
@@ -36,14 +36,14 @@ class Worker(Child):
 
 
 @contextmanager
-def workers(kind: str, path: Path, count: int) -> Iterator[list[Worker]]:
+def workers(kind: str, paths: Sequence[Path], count: int) -> Iterator[list[Worker]]:
     """So many, joined; at the end they leave.  Skips what this machine has no room for."""
-    if reason := aio_missing(count):
+    if reason := aio_missing(count, len(paths)):
         pytest.skip(reason)
     made: list[Worker] = []
     try:
         for _ in range(count):
-            made.append(Worker(kind, path))
+            made.append(Worker(kind, paths))
         together(made, "join")
         yield made
     finally:
