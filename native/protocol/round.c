@@ -158,7 +158,12 @@ static bool overtaken(dpx_round *round)
 void dpx_round_raise(dpx_round *round, uint64_t now)
 {
     if (overtaken(round)) {
-        dpx_round_finish(round, DPX_STORAGE);
+        /* Where our flag is up already the other name only wanted to write: no attempt ends before its flag is
+         * down (simulated history 31559677). */
+        if (round->phase == ROUND_RAISE || round->phase == ROUND_JUDGE)
+            dpx_round_lower(round, DPX_STORAGE, now);
+        else
+            dpx_round_finish(round, DPX_STORAGE);
         return;
     }
     uint64_t ballot = dpx_judge_ballot(round);

@@ -352,6 +352,44 @@ static void test_a_disk_not_asked_yet_is_left_out(void)
     close_scene(&s);
 }
 
+/* ‡L11: another name of this host draws a sequence while our flag is up, and we would have to raise it higher: the
+ * attempt ends, but not before its flag is down, and its last_exclusive is as it was (a "perhaps taken" would refuse
+ * true states). */
+static void test_an_attempt_that_is_overtaken_takes_its_flag_down(void)
+{
+    scene s;
+    dpx_lease at_a, at_b;
+    dpx_wish wish;
+    open_scene(&s, 1);
+    name_lease(&at_a, "vm1");
+    name_lease(&at_b, "vm1");
+    CHECK(host_change(&s.a, DPX_CHANGE_CREATE, &at_a, 9) == DPX_DONE);
+    CHECK(take(&s.a, &at_a, DPX_MODE_EXCLUSIVE, &wish) == DPX_DONE);
+    CHECK(release(&s.a, &at_a) == DPX_DONE);
+    uint64_t before = at_a.last_exclusive;
+    for (uint32_t i = 0; i < 2; i++) { /* B's ballots rise above what A has cached */
+        CHECK(take(&s.b, &at_b, DPX_MODE_EXCLUSIVE, &wish) == DPX_DONE);
+        CHECK(release(&s.b, &at_b) == DPX_DONE);
+    }
+    void *memory;
+    dpx_round *round = place_round(&s.a, &memory);
+    wish = (dpx_wish){.lease = &at_a, .mode = DPX_MODE_EXCLUSIVE};
+    dpx_round_begin(round, DPX_ROUND_TAKE, &wish, 1, s.disks.now, s.disks.now);
+    dpx_request *request = dpx_round_step(round, s.disks.now);
+    CHECK(request && request->write_count == 1);
+    s.a.world.sequences[at_a.header.area]++;
+    for (; request; request = dpx_round_step(round, s.disks.now)) {
+        disks_carry_out(&s.disks, request, s.a.world.lifetime_end);
+        dpx_round_complete(round, request, s.disks.now);
+    }
+    CHECK(dpx_round_verdict(round) == DPX_STORAGE && dpx_round_cause(round)->error == -16);
+    dpx_own own = own_of(&s.disks, at_a.header.area, s.a.world.self.slot);
+    CHECK(own.hold == 0 && own.ballot > before);
+    CHECK_EQ(own.last_exclusive, before);
+    free(memory);
+    close_scene(&s);
+}
+
 /* ‡L1: an incarnation does not go on where its slot's own block is another one's of its generation. */
 static void test_another_nonce_in_the_own_block_is_the_end(void)
 {
@@ -434,6 +472,7 @@ int main(void)
     RUN(test_a_taking_in_between_is_a_loss);
     RUN(test_a_newer_incarnation_in_the_own_block_is_the_end);
     RUN(test_a_disk_not_asked_yet_is_left_out);
+    RUN(test_an_attempt_that_is_overtaken_takes_its_flag_down);
     RUN(test_another_nonce_in_the_own_block_is_the_end);
     RUN(test_ballots_do_not_begin_anew);
     RUN(test_the_ceiling_leaves_no_flag);

@@ -163,6 +163,32 @@ static bool stale_justified(const world *w, const dpx_wish *wish, const lease_tr
            crashed_above(w, wish->lease->header.area, lease, wish->resume_token);
 }
 
+/* … and so does an attempt of somebody whom this host holds dead: too early, if its clock is beyond ±5 %. */
+static bool buried_above(const world *w, const host *h, uint32_t area, uint64_t token)
+{
+    for (uint32_t slot = 0; slot < w->geometry->max_hosts; slot++) {
+        const own_truth *own = &w->truth->own[area][slot];
+        if (own->life != 0 && own->last_exclusive > token &&
+            dpx_peers_dead(h->world.peers, &w->truth->lives[own->life - 1].who))
+            return true;
+    }
+    return false;
+}
+
+static void check_stale(world *w, const host *h, uint8_t name, const dpx_wish *wish)
+{
+    const lease_truth *lease = &w->truth->leases[uuid_index(w, &wish->lease->header.lease, name)];
+    uint32_t area = wish->lease->header.area;
+    outcome_note(w, OUT_STALE);
+    if (replayed(w, area, false) || stale_justified(w, wish, lease))
+        return;
+    if (w->plan.clock_beyond && buried_above(w, h, area, wish->resume_token))
+        excuse(w, OUT_EXCUSED_CLOCK);
+    else
+        violate(w, VIOLATION_STALE_REFUSED, "h%u may not resume vm-%u at %llu, though the last taking was %llu",
+                h->index, name, MANY(wish->resume_token), MANY(lease->max_exclusive));
+}
+
 static void check_refused(world *w, const host *h, const task *task, const dpx_flag *flag, const dpx_wish *wish)
 {
     const own_truth *own = &w->truth->own[wish->lease->header.area][flag->who.slot];
@@ -190,19 +216,38 @@ static void check_not_there(world *w, const host *h, uint8_t name, uint64_t bega
                 t->area_of[name]);
 }
 
+static bool holds_in(const host *h, uint32_t area)
+{
+    bool holds = h->changing;
+    for (uint32_t i = 0; i < MAX_NAMES; i++)
+        holds |= h->leases[i].located && h->leases[i].header.area == area &&
+                 (h->busy[i] || h->must_lower[i] || h->leases[i].hold != 0);
+    return holds;
+}
+
+/* An attempt that failed has taken its flags down (unless others of this host stand there). */
+static void check_lowered(world *w, const host *h, const task *task)
+{
+    for (uint32_t i = 0; i < task->count; i++) {
+        const dpx_lease *lease = task->wishes[i].lease;
+        uint32_t area = lease->header.area;
+        const own_truth *own = &w->truth->own[area][h->world.self.slot];
+        if (lease->located && own->life == h->life + 1 && own->hold != 0 && !holds_in(h, area))
+            violate(w, VIOLATION_NOT_SHOWN, "h%u did not take vm-%u, and its flag %llu stays up", h->index,
+                    task->names[i], MANY(own->hold));
+    }
+}
+
 void check_take_failed(world *w, host *h, const task *task, dpx_verdict verdict)
 {
     const dpx_cause *cause = dpx_round_cause(task->round);
     uint32_t item = cause->item < task->count ? cause->item : 0;
     const dpx_wish *wish = &task->wishes[item];
+    check_lowered(w, h, task);
     if (life_excused(w, h->life))
         return;
     if (verdict == DPX_STALE) {
-        const lease_truth *lease = &w->truth->leases[uuid_index(w, &wish->lease->header.lease, task->names[item])];
-        outcome_note(w, OUT_STALE);
-        if (!replayed(w, wish->lease->header.area, false) && !stale_justified(w, wish, lease))
-            violate(w, VIOLATION_STALE_REFUSED, "h%u may not resume vm-%u at %llu, though the last taking was %llu",
-                    h->index, task->names[item], MANY(wish->resume_token), MANY(lease->max_exclusive));
+        check_stale(w, h, task->names[item], wish);
     } else if (verdict == DPX_REFUSED) {
         outcome_note(w, OUT_REFUSED);
         check_refused(w, h, task, &cause->flag, wish);
