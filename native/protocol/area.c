@@ -66,6 +66,18 @@ static const uint8_t *newest_copy(const dpx_geometry *geometry, const uint8_t *c
     return newest;
 }
 
+/* Is it a majority that shows the header in its newest version? */
+static bool agreed(const dpx_geometry *geometry, const uint8_t *const images[], const dpx_header *header)
+{
+    uint32_t votes = 0;
+    for (uint32_t d = 0; d < geometry->disks; d++) {
+        dpx_key key = images[d] ? dpx_block_key(images[d]) : (dpx_key){0};
+        votes += images[d] &&
+                 dpx_copy_order(key.generation, key.sequence, header->directory_token, header->sequence) == 0;
+    }
+    return votes >= dpx_majority(geometry);
+}
+
 static void scan_flag(const dpx_world *world, const dpx_own *own, dpx_attempt attempt, uint64_t now, dpx_view *view)
 {
     bool conflicts = own->mode == DPX_MODE_EXCLUSIVE || attempt.mode == DPX_MODE_EXCLUSIVE;
@@ -94,10 +106,13 @@ static void scan_change(const dpx_world *world, const dpx_own *own, bool dead_se
     bool inherited = own->hold == 0;
     if (own->change_token == 0 || view->header.directory_token > own->change_token)
         return;
+    bool made = view->header.directory_token == own->change_token && view->header_agreed;
+    bool open = inherited || dead_self || dpx_peers_dead(world->peers, &own->who); /* else its flag is in the way */
     view->change_pending = true;
-    if (!inherited && !dead_self && !dpx_peers_dead(world->peers, &own->who))
-        return; /* alive: its exclusive flag is in the way anyhow */
-    view->change_open = true;
+    view->change_unmade |= !made;
+    if (view->change_open || (made && !open))
+        return;
+    view->change_open = open;
     view->changer = own->who;
     view->changer.generation -= inherited;
 }
@@ -163,6 +178,7 @@ void dpx_view_scan(const dpx_world *world, uint32_t area, const uint8_t *const i
     const uint8_t *block = newest_copy(geometry, images, first, 0);
     if (block)
         dpx_header_decode(block, &view->header);
+    view->header_agreed = block && agreed(geometry, images, &view->header);
     view->top = view->header.first_ballot;
     for (uint32_t slot = 0; slot < geometry->max_hosts; slot++) {
         dpx_own own;
@@ -194,14 +210,6 @@ void dpx_view_scan(const dpx_world *world, uint32_t area, const uint8_t *const i
 bool dpx_area_settled_free(const dpx_world *world, uint32_t area, const uint8_t *const images[DPX_MAX_DISKS])
 {
     dpx_view view;
-    uint32_t votes = 0;
     dpx_view_scan(world, area, images, (dpx_attempt){.mode = DPX_MODE_NONE}, 0, &view);
-    for (uint32_t d = 0; d < world->geometry->disks; d++) {
-        if (!images[d])
-            continue;
-        dpx_key key = dpx_block_key(images[d]);
-        votes += dpx_copy_order(key.generation, key.sequence, view.header.directory_token, view.header.sequence) == 0;
-    }
-    return votes >= dpx_majority(world->geometry) && view.header.state == DPX_LEASE_FREE && !view.change_pending &&
-           !view.header_stale;
+    return view.header_agreed && view.header.state == DPX_LEASE_FREE && !view.change_pending && !view.header_stale;
 }

@@ -38,9 +38,11 @@ typedef struct dpx_view {
     uint64_t top_others;        /* highest ballot of other slots */
     uint64_t last_exclusive;    /* highest of other slots */
     bool header_stale;          /* its directory token is below one that a block has seen: damaged */
-    bool change_pending;        /* somebody's flag announces a header change that was not followed by another */
-    bool change_open;           /* a dead incarnation left a header change half made … */
-    dpx_incarnation changer;
+    bool header_agreed;         /* a majority shows the header in this very version */
+    bool change_pending;        /* somebody's flag announces a header change that was not followed by another … */
+    bool change_unmade;         /* … and no majority shows the header that was announced */
+    bool change_open;           /* a dead incarnation left a header change half made */
+    dpx_incarnation changer;    /* of a change that is unmade or open */
     dpx_flag higher;            /* a flag in the way of the attempt, above its ballot; hold 0: none */
     dpx_flag lower;             /* one below it */
     dpx_line line;

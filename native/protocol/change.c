@@ -106,7 +106,7 @@ static void start_find(dpx_change *change, enum phase phase, uint64_t now)
     change->phase = phase;
     if (!change->holds_area)
         dpx_lease_unlocate(change->lease);
-    change->wishes[0] = (dpx_wish){.lease = change->lease};
+    change->wishes[0] = (dpx_wish){.lease = change->lease, .under_directory = change->holds_directory};
     dpx_round_begin(change->round, DPX_ROUND_FIND, change->wishes, 1, now, now);
 }
 

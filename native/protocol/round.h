@@ -37,6 +37,7 @@ typedef struct dpx_wish {
     uint64_t resume_token;
     uint64_t change_token;  /* ≠ 0 (dpx_change only): take the area at lease->header as it is, to change it */
     bool resolving;         /* dpx_change only: … though a dead host left a change half made there */
+    bool under_directory;   /* dpx_change only, find: lease 0 is held, and so whoever else changes a header is dead */
     uint32_t target;        /* dpx_change only: goes into the own block, for people */
     uint8_t label_length;   /* take: shown to others; at most 64 bytes */
     char label[65];

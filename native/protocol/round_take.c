@@ -57,7 +57,8 @@ static dpx_verdict look_at(dpx_round *round, uint32_t i, uint64_t now)
     }
     if (!wish->lease->located) {
         bool settled = follow_probe(round, i, &view);
-        if (view.change_open && !wish->lease->located) { /* whose name stands here is not decided yet */
+        bool open = view.change_open || (wish->under_directory && view.change_unmade);
+        if (open && !wish->lease->located) { /* whose name stands here is not decided yet */
             dpx_cause_open(round, i, area, &view);
             return DPX_CHANGE_OPEN;
         }
