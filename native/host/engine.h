@@ -174,6 +174,7 @@ struct dpx_host {
     const _Atomic uint32_t *wakes[DPX_WAKES_DEFERRED];
     uint32_t wake_count;
 
+    dpx_arena arena;          /* of rounds of one lease */
     dpx_task *active;
     dpx_task *pool;
     uint32_t pooled;

@@ -65,6 +65,7 @@ static int open_parts(dpx_host *host)
     host->world.peers = dpx_peers_place(host->peers_memory, &host->geometry, &host->me.host, &host->me.boot);
     if ((error = dpx_table_open(host)) != 0)
         return error;
+    dpx_arena_open(&host->arena, dpx_round_memory(&host->geometry, 1));
     host->claim = dpx_task_new(host, DPX_TASK_CLAIM, 1);
     host->heart = dpx_task_new(host, DPX_TASK_HEART, 1);
     return host->claim && host->heart ? 0 : -ENOMEM;
@@ -112,6 +113,7 @@ void dpx_host_free(dpx_host *host)
         dpx_task_free(host->spare_batch);
     if (host->spare_change)
         dpx_task_free(host->spare_change);
+    dpx_arena_close(&host->arena);
     while (host->callers_free) {
         dpx_caller *caller = host->callers_free;
         host->callers_free = caller->next;

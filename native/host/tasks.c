@@ -128,7 +128,10 @@ dpx_task *dpx_task_new(dpx_host *host, dpx_task_kind kind, uint32_t capacity)
         task->entries = calloc(capacity, sizeof *task->entries);
     }
     task->bytes = machine_memory(host, kind, capacity);
-    task->memory = dpx_buffer_new(task->bytes);
+    if (kind == DPX_TASK_ROUND && capacity == 1)
+        task->memory = dpx_arena_take(&host->arena);
+    if (!task->memory)
+        task->memory = dpx_buffer_new(task->bytes);
     if (!task->wishes || !task->entries || !task->memory) {
         dpx_task_free(task);
         return NULL;
@@ -139,7 +142,7 @@ dpx_task *dpx_task_new(dpx_host *host, dpx_task_kind kind, uint32_t capacity)
 
 void dpx_task_free(dpx_task *task)
 {
-    if (task->memory)
+    if (task->memory && !dpx_arena_give(&task->host->arena, task->memory))
         dpx_buffer_free(task->memory, task->bytes);
     if (task->wishes != &task->one_wish)
         free(task->wishes);

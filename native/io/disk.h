@@ -95,4 +95,19 @@ uint64_t dpx_now(void);
 void *dpx_buffer_new(size_t bytes);
 void dpx_buffer_free(void *buffer, size_t bytes);
 
+/* Such memory for single requests, many of which fit into one large page: a read into it is one stretch
+ * of the machine's memory where the kernel grants that page (docs/decisions/0013). */
+typedef struct dpx_arena {
+    uint8_t *page; /* NULL: nothing to give */
+    size_t piece;  /* whole small pages */
+    uint32_t count;
+    _Atomic uint64_t taken; /* a bit per piece */
+} dpx_arena;
+
+void dpx_arena_open(dpx_arena *arena, size_t piece); /* without memory, or for large pieces: an empty one */
+void dpx_arena_close(dpx_arena *arena);
+/* Any thread's.  As it was given back, not zeroed; NULL: none is left. */
+void *dpx_arena_take(dpx_arena *arena);
+bool dpx_arena_give(dpx_arena *arena, void *piece); /* false: not one of them */
+
 #endif

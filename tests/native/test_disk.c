@@ -362,6 +362,65 @@ static void many_at_once(void)
     CHECK(dpx_disk_stop(disk, dpx_now() + 20 * SECOND));
 }
 
+/* ---- pieces of a large page ---- */
+
+static void pieces(void)
+{
+    enum { PIECE = 45000, WHOLE = 45056, FIT = 46 };
+    dpx_arena arena;
+    uint8_t *piece[FIT], other;
+    dpx_arena_open(&arena, PIECE);
+    for (unsigned i = 0; i < FIT; i++) {
+        piece[i] = dpx_arena_take(&arena);
+        CHECK(piece[i] && (uintptr_t)piece[i] % 4096 == 0);
+        memset(piece[i], (int)i, WHOLE);
+    }
+    CHECK(!dpx_arena_take(&arena));
+    for (unsigned i = 0; i < FIT; i++)
+        CHECK(piece[i][0] == i && memcmp(piece[i], piece[i] + 1, WHOLE - 1) == 0); /* none overlap */
+    CHECK(!dpx_arena_give(&arena, &other));
+    CHECK(dpx_arena_give(&arena, piece[17]));
+    CHECK(dpx_arena_take(&arena) == piece[17]);
+    CHECK(!dpx_arena_take(&arena));
+    dpx_arena_close(&arena);
+    CHECK(!dpx_arena_take(&arena) && !dpx_arena_give(&arena, NULL));
+    dpx_arena_open(&arena, (2u << 20) + 1); /* does not fit: whoever asks uses memory of its own */
+    CHECK(!dpx_arena_take(&arena));
+    dpx_arena_close(&arena);
+}
+
+static dpx_arena shared_arena;
+
+/* Returns how often somebody else wrote in its piece, or there was none. */
+static void *take_and_give(void *argument)
+{
+    uintptr_t mine = (uintptr_t)argument, wrong = 0;
+    for (unsigned i = 0; i < 20000; i++) {
+        volatile uintptr_t *piece = dpx_arena_take(&shared_arena);
+        if (piece)
+            *piece = mine;
+        sched_yield();
+        wrong += !piece || *piece != mine || !dpx_arena_give(&shared_arena, (void *)(uintptr_t)piece);
+    }
+    return (void *)wrong;
+}
+
+static void pieces_of_four_threads(void)
+{
+    enum { THREADS = 4 };
+    pthread_t threads[THREADS];
+    dpx_arena_open(&shared_arena, (2u << 20) / THREADS);
+    for (uintptr_t i = 0; i < THREADS; i++)
+        CHECK_EQ(pthread_create(&threads[i], NULL, take_and_give, (void *)(i + 1)), 0);
+    for (unsigned i = 0; i < THREADS; i++) {
+        void *wrong = NULL;
+        CHECK_EQ(pthread_join(threads[i], &wrong), 0);
+        CHECK(wrong == NULL);
+    }
+    CHECK_EQ(shared_arena.taken, 0);
+    dpx_arena_close(&shared_arena);
+}
+
 int main(int count, char **arguments)
 {
     if (!prepare_folder(count, arguments, "test_disk"))
@@ -380,6 +439,8 @@ int main(int count, char **arguments)
     RUN(woken_here);
     RUN(near_and_free_again);
     RUN(many_at_once);
+    RUN(pieces);
+    RUN(pieces_of_four_threads);
     dpx_buffer_free(buffer, 2 * (size_t)BLOCKS * BLOCK);
     return check_finish("test_disk");
 }
