@@ -12,7 +12,6 @@ import weakref
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import lru_cache
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -548,17 +547,9 @@ def _sentence(event: HostEvent) -> str:
     return event.kind
 
 
-@lru_cache(maxsize=4096)  # the same leases come again and again
-def _plain_ask(name: str, mode: str) -> _Ask:
-    return name_bytes(name, "lease"), mode_number(mode), None, b""
-
-
 def _ask(name: str, mode: str, state: str | None, label: str) -> _Ask:
-    if state is None and not label:
-        try:
-            return _plain_ask(name, mode)
-        except TypeError:  # what has no hash is neither a name nor a mode: told below
-            pass
+    if state is None and not label and (plain := _core.plain_ask(name, mode)) is not None:
+        return plain
     resume = None
     if state is not None:
         saved = SavedState.parse(state)

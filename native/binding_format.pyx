@@ -74,6 +74,27 @@ def name_valid(bytes name, size_t limit):
     return bool(dpx_name_valid(name, len(name), limit))
 
 
+def plain_ask(name, mode):
+    cdef Py_ssize_t length
+    cdef const char *text
+    if type(name) is not str or type(mode) is not str:
+        return None
+    if mode == "exclusive":
+        number = <int>DPX_MODE_EXCLUSIVE
+    elif mode == "shared":
+        number = <int>DPX_MODE_SHARED
+    else:
+        return None
+    try:
+        text = PyUnicode_AsUTF8AndSize(name, &length)
+    except UnicodeEncodeError:
+        return None
+    if not dpx_name_valid(text, length, DPX_LEASE_NAME_MAX):
+        return None
+    encoded = text[:length]
+    return None if encoded == DIRECTORY_NAME else (encoded, number, None, b"")
+
+
 def dead_time(uint64_t outage_tolerance, uint64_t kill_grace, uint64_t watchdog_timeout):
     return dpx_dead_time(outage_tolerance, kill_grace, watchdog_timeout)
 

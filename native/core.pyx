@@ -24,6 +24,7 @@ from dpx_host cimport *
 
 cdef extern from "Python.h":
     int PyErr_CheckSignals() except -1
+    const char *PyUnicode_AsUTF8AndSize(object text, Py_ssize_t *length) except NULL
     unsigned long PyThread_get_thread_ident() nogil
 
 include "binding_format.pyx"

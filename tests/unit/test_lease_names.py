@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from diskpaxos import _core
+from diskpaxos.arguments import mode_number, name_bytes
 from diskpaxos.driver import lease_name
 from diskpaxos.driver.names import resource_bytes, resource_text
-from diskpaxos.errors import InvalidNameError
+from diskpaxos.errors import InvalidArgumentError, InvalidNameError
 
 
 def hashed(raw: bytes) -> str:
@@ -85,3 +86,43 @@ def test_text_and_bytes_are_the_same_resource(raw: bytes) -> None:
 def test_text_that_stands_for_no_bytes_is_refused() -> None:
     with pytest.raises(InvalidNameError, match="no form in bytes"):
         lease_name("\ud800")
+
+
+class Text(str):
+    """Of a type of its own."""
+
+
+ODD = [
+    "",
+    "directory",
+    "x" * 200,
+    "x" * 201,
+    "ü" * 100,
+    "ü" * 101,
+    "a\nb",
+    "a\x00b",
+    "a\x7f",
+    "\x85",
+    "\ud800",
+    "a\udcff",
+    "漢",
+    "🙂",
+]
+
+
+@given(
+    st.text(max_size=210) | st.sampled_from(ODD),
+    st.sampled_from(["exclusive", "shared", "", "Shared", "exclusive ", "none"]),
+)
+def test_the_core_and_the_arguments_accept_the_same(name: str, mode: str) -> None:
+    try:
+        accepted = (name_bytes(name, "lease"), mode_number(mode), None, b"")
+    except (InvalidNameError, InvalidArgumentError):
+        accepted = None
+    assert _core.plain_ask(name, mode) == accepted
+
+
+def test_other_types_are_left_to_the_arguments() -> None:
+    wrong: list[tuple[object, object]] = [(b"vm", "exclusive"), (None, "exclusive"), (["vm"], "exclusive"), ("vm", 2)]
+    for name, mode in [*wrong, (Text("vm"), "exclusive"), ("vm", Text("shared"))]:
+        assert _core.plain_ask(name, mode) is None  # type: ignore[arg-type]
