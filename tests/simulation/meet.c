@@ -38,5 +38,6 @@ bool met_where_struck(const world *w, uint16_t holder, uint16_t taker, uint32_t 
     if (held->life != holder + 1 || own->life != taker + 1)
         return false;
     uint8_t met = held->took_on & own->looked_on, struck = held->struck_on | own->struck_on;
-    return struck != 0 && (met & ~struck) == 0;
+    /* Had they no disk in common at all, a majority was none, and that is no disk's fault. */
+    return met != 0 && (met & ~struck) == 0;
 }
