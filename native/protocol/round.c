@@ -185,6 +185,7 @@ void dpx_round_begin(dpx_round *round, dpx_round_kind kind, dpx_wish *wishes, ui
     round->kind = kind;
     round->wishes = wishes;
     round->count = count;
+    round->first_sweep = round->sweep + 1;
     round->wait_until = wait_until;
     round->began = now;
     round->grace = now + round->world->geometry->outage_tolerance / 2;

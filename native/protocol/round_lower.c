@@ -31,7 +31,7 @@ void dpx_round_lower(dpx_round *round, dpx_verdict after, uint64_t now)
     bool raised = round->raised || round->kind != DPX_ROUND_TAKE;
     for (uint32_t d = 0; d < round->world->geometry->disks; d++) {
         const dpx_request *request = &round->channels[d].request;
-        raised |= request->outstanding && request->write_count > 0;
+        raised |= request->outstanding && request->write_count > 0 && dpx_sweep_ours(round, request);
     }
     if (!raised && after != DPX_RUNNING) { /* not one write of the attempt was issued, nor can it be */
         dpx_round_unmark(round, after, now);

@@ -69,6 +69,7 @@ struct dpx_round {
     enum round_phase phase;
     enum sweep_kind sweep_kind;
     uint32_t sweep;
+    uint32_t first_sweep;  /* since the round began: what an earlier use wrote is no write of this attempt */
     uint64_t sweep_began;
     uint64_t sweep_limit;  /* DPX_NEVER: it takes as long as it takes */
     uint64_t io_time;      /* of the last good sweep */
@@ -97,6 +98,8 @@ void dpx_sweep_begin(dpx_round *round, enum sweep_kind kind, uint64_t limit, uin
 enum sweep_state dpx_sweep_state(const dpx_round *round, uint64_t now);
 /* The next request of the sweep, or NULL; *blocked: a suspect block keeps a disk out for now. */
 dpx_request *dpx_sweep_next(dpx_round *round, bool *blocked);
+/* It belongs to the round as it began last, and not to an earlier use of its memory. */
+bool dpx_sweep_ours(const dpx_round *round, const dpx_request *request);
 /* Books a completed request.  False: a newer incarnation's block was met. */
 bool dpx_sweep_complete(dpx_round *round, dpx_request *request);
 void dpx_sweep_images(const dpx_round *round, const struct round_item *item,

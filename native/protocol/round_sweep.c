@@ -40,6 +40,11 @@ void dpx_sweep_begin(dpx_round *round, enum sweep_kind kind, uint64_t limit, uin
     }
 }
 
+bool dpx_sweep_ours(const dpx_round *round, const dpx_request *request)
+{
+    return (int32_t)(request->sweep - round->first_sweep) >= 0;
+}
+
 enum sweep_state dpx_sweep_state(const dpx_round *round, uint64_t now)
 {
     bool good = true;
@@ -177,8 +182,8 @@ static void book_writes(dpx_round *round, struct round_channel *channel, bool cu
         dpx_lease *lease = round->wishes[i].lease;
         bool same_area = lease->located && lease->header.area == area;
         round->world->in_flight[area] &= (uint8_t)~bit;
-        /* A pair raises a flag, well returned or not; one of the round's last use did not raise ours. */
-        if (request->writes_issued && request->read_count > 0 && same_area && round->items[i].ballot != 0)
+        /* A pair raises a flag, well returned or not; one of an earlier use of the round did not raise ours. */
+        if (request->writes_issued && request->read_count > 0 && dpx_sweep_ours(round, request))
             round->raised = true;
         if (!request->writes_issued || request->writes[n].error != 0)
             continue;

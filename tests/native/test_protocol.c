@@ -420,6 +420,60 @@ static void test_dead_holders(void)
     test_dead_holder(3);
 }
 
+/* As the host room refuses what would write in another name's area. */
+static void keep_out(dpx_request *request)
+{
+    request->error = -16;
+    request->writes_issued = false;
+    for (uint32_t i = 0; i < request->write_count; i++)
+        request->writes[i].error = -125;
+    for (uint32_t i = 0; i < request->read_count; i++)
+        request->reads[i].error = -125;
+}
+
+/* ‡L11: an attempt was kept out of its area by another name of this host.  What hangs is a write in lease 0, by
+ * the same round's memory: no reason to void in that area what was never raised there, over what the other name
+ * writes (simulated history 31311974). */
+static void test_what_was_not_raised_is_not_voided(void)
+{
+    scene s;
+    dpx_lease lease;
+    dpx_uuid uuid = {{9}};
+    uint32_t kept_out = 0, hanging = 0;
+    open_scene(&s, 3);
+    name_lease(&lease, "vm1");
+    dpx_change *change = dpx_change_place(host_memory(&s.a, 1, dpx_change_memory(&s.disks.geometry)), &s.a.world,
+                                          &s.a.directory);
+    dpx_change_begin(change, DPX_CHANGE_CREATE, &lease, &uuid, s.disks.now, s.disks.now);
+    while (dpx_change_verdict(change) == DPX_RUNNING && kept_out < 100) {
+        dpx_request *requests[DPX_MAX_DISKS];
+        uint32_t count = 0; /* all disks are asked before the first one answers */
+        while (count < DPX_MAX_DISKS && (requests[count] = dpx_change_step(change, s.disks.now)))
+            count++;
+        for (uint32_t i = 0; i < count; i++) {
+            dpx_request *request = requests[i];
+            bool writes = request->write_count > 0;
+            uint64_t block = writes ? request->writes[0].block : 0;
+            bool elsewhere = writes && dpx_place_of(&s.disks.geometry, block).area != DPX_DIRECTORY_AREA;
+            kept_out += elsewhere;
+            hanging += writes && request->disk == 2;
+            if (writes && request->disk == 2)
+                continue;
+            if (elsewhere)
+                keep_out(request);
+            else
+                disks_carry_out(&s.disks, request, s.a.world.lifetime_end);
+            dpx_change_complete(change, request, s.disks.now);
+        }
+        if (count == 0)
+            s.disks.now = dpx_change_wake(change);
+    }
+    CHECK(dpx_change_verdict(change) == DPX_STORAGE);
+    CHECK_EQ(hanging, 1);
+    CHECK_EQ(kept_out, 2); /* the flag, on each disk that could be asked; no void */
+    close_scene(&s);
+}
+
 int main(void)
 {
     RUN(test_costs);
@@ -438,5 +492,6 @@ int main(void)
     RUN(test_waiting_change_blocks_nobody);
     RUN(test_two_claimers_one_slot);
     RUN(test_leave_and_rejoin);
+    RUN(test_what_was_not_raised_is_not_voided);
     return check_finish("test_protocol");
 }
