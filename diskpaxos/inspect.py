@@ -183,7 +183,8 @@ class Sight:
 
 
 def read_slots(space: Lockspace) -> Blocks:
-    """All slot records.  What only a minority shows free is not free (protocol, ‡S10)."""
+    """All slot records.  What only a minority shows free is not free (protocol, ‡S10): where no other copy of that
+    generation can be read, the slot counts as somebody's who fell silent, to be retired."""
     blocks = read_blocks(space, space.geometry.slots_at, space.geometry.max_hosts)
     merged = blocks.as_kind(Kind.SLOT)
     copies = [
@@ -198,8 +199,12 @@ def read_slots(space: Lockspace) -> Blocks:
             if sound[slot] and records[slot]["generation"] == merged[slot]["generation"]
         ]
         unfree = [copy for copy, free in same if not free]
-        if unfree and len(same) - len(unfree) <= space.geometry.disks // 2:
+        if len(same) - len(unfree) > space.geometry.disks // 2:
+            continue
+        if unfree:
             blocks.data[slot] = unfree[0][slot]
+        else:
+            merged["state"][slot] = SlotState.ACTIVE
     return blocks
 
 

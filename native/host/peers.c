@@ -136,7 +136,7 @@ static dpx_status sentence(struct retiring *retiring)
     while (!dpx_heart_retired(heart, retiring->slot, retiring->generation)) {
         const dpx_peer *peer = &host->world.peers->slots[retiring->slot];
         uint64_t now = dpx_now();
-        if (peer->seen && !peer->damaged && peer->record.state == DPX_SLOT_FREE)
+        if (dpx_peer_free(peer))
             return DPX_OK;
         if (peer->record.state == DPX_SLOT_ACTIVE && peer->record.who.generation > retiring->generation)
             return dpx_fail(retiring->failure, DPX_E_NOT_DRAINED); /* somebody lives there now */
@@ -159,7 +159,7 @@ static dpx_status bury(struct retiring *retiring)
         const dpx_peer *peer = &host->world.peers->slots[retiring->slot];
         bool moved_on = peer->record.who.generation > retiring->generation && !host->reclaim &&
                         peer->record.state == DPX_SLOT_ACTIVE;
-        if (peer->record.state == DPX_SLOT_FREE || moved_on)
+        if (dpx_peer_free(peer) || moved_on)
             return DPX_OK;
         if (!host->reclaim && host->reclaim_after <= dpx_now()) {
             int error = dpx_reclaim_start(host, retiring->slot);

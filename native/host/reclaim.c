@@ -52,7 +52,7 @@ static uint32_t next_corpse(dpx_host *host)
 {
     for (uint32_t slot = 0; slot < host->geometry.max_hosts; slot++) {
         const dpx_peer *peer = &host->world.peers->slots[slot];
-        if (slot == host->world.self.slot || !peer->seen || peer->record.state == DPX_SLOT_FREE)
+        if (slot == host->world.self.slot || !peer->seen || dpx_peer_free(peer))
             continue;
         if (dpx_peers_drain(host->world.peers, slot) != DPX_NOT_DRAINED)
             return slot;

@@ -56,7 +56,7 @@ static enum rank slot_rank(const dpx_claim *claim, uint32_t slot)
     const dpx_peer *peer = &peers->slots[slot];
     if (!peer->seen || peer->damaged)
         return RANK_NO;
-    if (peer->record.state == DPX_SLOT_FREE)
+    if (dpx_peer_free(peer))
         return RANK_FREE;
     if (dpx_peers_drain(peers, slot) != DPX_NOT_DRAINED)
         return RANK_DEAD;

@@ -68,7 +68,7 @@ static bool served_its_purpose(const dpx_heart *heart, uint32_t slot)
         return false;
     /* How far the slot has come since, in 31-bit arithmetic. */
     uint32_t ahead = ((uint32_t)peer->record.who.generation - heart->entries[slot]) & DPX_NOTICE_GENERATION;
-    return peer->record.state == DPX_SLOT_FREE || (ahead != 0 && ahead <= DPX_NOTICE_GENERATION / 2);
+    return dpx_peer_free(peer) || (ahead != 0 && ahead <= DPX_NOTICE_GENERATION / 2);
 }
 
 /* Somebody waits for the end of this silence: be there when it comes, not up to a period later.
@@ -76,7 +76,7 @@ static bool served_its_purpose(const dpx_heart *heart, uint32_t slot)
 static void beat_when_silent(dpx_heart *heart, uint32_t slot, uint64_t now)
 {
     const dpx_peer *peer = &heart->world->peers->slots[slot];
-    if (!peer->damaged && peer->record.state == DPX_SLOT_FREE)
+    if (dpx_peer_free(peer))
         return; /* it left: nothing to wait for */
     uint64_t left = dpx_peers_until_silent(heart->world->peers, slot, now);
     uint64_t least = heart->world->geometry->outage_tolerance / 256;

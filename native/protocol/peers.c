@@ -54,8 +54,10 @@ void dpx_peers_learn(dpx_peers *peers, uint32_t slot, const dpx_slot_record *rec
         peer->drain = DPX_NOT_DRAINED; /* that was about somebody else's process (simulated history 900080141) */
     if (grown || peer->damaged)
         peer->grown_at = at;
-    if (grown)
+    if (grown) {
         peer->record = *record;
+        peer->lost = false;
+    }
     peer->seen = true;
     peer->damaged = false;
 }
@@ -139,14 +141,35 @@ static void count_copy(struct shown *shown, const dpx_slot_record *record)
 }
 
 /* Who left on a minority of the disks only is gone, but the slot is not free: it dies (‡S10).  So it does when a late
- * claim lies over a free record on the others. */
+ * claim lies over a free record on the others.  Where something older does, or nothing that can be read, the slot is
+ * lost: whoever came after may lie below that. */
 static void learn_shown(dpx_peers *peers, uint32_t slot, const struct shown *shown, uint64_t at)
 {
-    bool partly = shown->newest.state == DPX_SLOT_FREE && shown->free_copies < dpx_majority(peers->geometry) &&
-                  shown->unfree_copies > 0 && shown->unfree.who.generation == shown->newest.who.generation;
+    dpx_peer *peer = &peers->slots[slot];
+    const dpx_slot_record before = peer->record;
+    uint64_t generation = shown->newest.who.generation;
+    bool same = peer->seen && before.who.generation == generation;
+    bool was_free = same && before.state == DPX_SLOT_FREE;
+    bool partly = shown->free_copies < dpx_majority(peers->geometry) &&
+                  (shown->newest.state == DPX_SLOT_FREE || was_free);
+    bool unfree = shown->unfree_copies > 0 && shown->unfree.who.generation == generation;
+    const dpx_slot_record *record = &shown->newest;
+    if (partly && unfree) {
+        record = &shown->unfree;
+        peer->seen = peer->seen && !was_free; /* that is forgotten: fewer disks told of it */
+    } else if (partly && same && !was_free) {
+        record = &before; /* its other copies cannot be read now */
+    }
     if (partly)
-        dpx_peers_bury(peers, slot, shown->newest.who.generation);
-    dpx_peers_learn(peers, slot, partly ? &shown->unfree : &shown->newest, at);
+        dpx_peers_bury(peers, slot, generation);
+    dpx_peers_learn(peers, slot, record, at);
+    bool outdated = peer->record.state == DPX_SLOT_FREE && peer->record.who.generation > generation;
+    peer->lost = (partly && !unfree) || outdated;
+}
+
+bool dpx_peer_free(const dpx_peer *peer)
+{
+    return peer->seen && !peer->damaged && !peer->lost && peer->record.state == DPX_SLOT_FREE;
 }
 
 static void observe_slot(dpx_peers *peers, uint32_t slot, const dpx_table_read reads[DPX_MAX_DISKS])
@@ -216,16 +239,14 @@ static uint64_t owner_dead_time(const dpx_peers *peers, const dpx_peer *peer)
     uint64_t owners = dpx_dead_time(peer->record.outage_tolerance, peer->record.kill_grace,
                                     peer->record.watchdog_timeout);
     /* Whose record lies below a damaged or a claiming one is unknown: take the longer of what may be true. */
-    bool unknown = peer->damaged || peer->record.state == DPX_SLOT_CLAIMING;
+    bool unknown = peer->damaged || peer->lost || peer->record.state == DPX_SLOT_CLAIMING;
     return unknown && usual > owners ? usual : owners;
 }
 
 bool dpx_peers_silent(const dpx_peers *peers, uint32_t slot)
 {
     const dpx_peer *peer = &peers->slots[slot];
-    if (!peer->seen && !peer->damaged)
-        return false;
-    if (!peer->damaged && peer->record.state == DPX_SLOT_FREE)
+    if ((!peer->seen && !peer->damaged) || dpx_peer_free(peer))
         return false;
     return peer->still_to > peer->still_from && peer->still_to - peer->still_from >= owner_dead_time(peers, peer);
 }
@@ -254,7 +275,7 @@ uint64_t dpx_peers_next_look(const dpx_peers *peers, uint64_t now)
     for (uint32_t slot = 0; slot < peers->geometry->max_hosts; slot++) {
         const dpx_peer *peer = &peers->slots[slot];
         bool buried = peer->dead_known && peer->dead_generation >= peer->wanted_generation;
-        bool gone = peer->seen && peer->record.state == DPX_SLOT_FREE;
+        bool gone = dpx_peer_free(peer);
         if (peer->wanted_generation == 0 || buried || gone || dpx_peers_silent(peers, slot))
             continue;
         uint64_t look = now + dpx_peers_until_silent(peers, slot, now);
@@ -282,7 +303,7 @@ void dpx_peers_want(dpx_peers *peers, const dpx_incarnation *who, uint64_t now)
 void dpx_peers_want_slot(dpx_peers *peers, uint32_t slot)
 {
     const dpx_peer *peer = &peers->slots[slot];
-    if (peer->seen && peer->record.state != DPX_SLOT_FREE)
+    if (peer->seen && !dpx_peer_free(peer))
         dpx_peers_want(peers, &peer->record.who, peer->wanted_at);
 }
 
@@ -339,9 +360,11 @@ static bool machine_rebooted(const dpx_peers *peers, uint32_t slot)
 dpx_drain dpx_peers_evidence(const dpx_peers *peers, uint32_t slot)
 {
     const dpx_peer *peer = &peers->slots[slot];
-    if (!peer->seen || peer->damaged || peer->record.state == DPX_SLOT_FREE)
+    if (!peer->seen || peer->damaged || dpx_peer_free(peer))
         return DPX_NOT_DRAINED;
-    bool active = peer->record.state == DPX_SLOT_ACTIVE;
+    bool active = peer->record.state == DPX_SLOT_ACTIVE && !peer->lost;
+    if (peer->lost && !dpx_peers_silent(peers, slot))
+        return DPX_NOT_DRAINED; /* an owner that lives overwrites what lies over its record */
     if (peer->drain != DPX_NOT_DRAINED && peer->drain_generation >= peer->record.who.generation &&
         (active || peer->drain == DPX_DRAINED_FENCED))
         return peer->drain;

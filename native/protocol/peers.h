@@ -28,6 +28,7 @@ typedef struct dpx_sight {
 typedef struct dpx_peer {
     bool seen;              /* some sound record was read */
     bool damaged;           /* the last reads showed only damaged copies */
+    bool lost;              /* too few of the last reads showed it free, and no other copy of that generation */
     dpx_slot_record record; /* the newest sound record */
     dpx_sight sights[DPX_MAX_DISKS];
     uint64_t grown_at;      /* completion of the first reads that showed that record, or none any more */
@@ -75,6 +76,9 @@ void dpx_peers_observe(dpx_peers *peers, const dpx_table_read reads[DPX_MAX_DISK
 
 /* What is known of a slot's record without a look, having been written here. */
 void dpx_peers_learn(dpx_peers *peers, uint32_t slot, const dpx_slot_record *record, uint64_t at);
+
+/* A majority of what was read last, or what was written here, shows the slot free. */
+bool dpx_peer_free(const dpx_peer *peer);
 
 /* True only when it is certain. */
 bool dpx_peers_dead(const dpx_peers *peers, const dpx_incarnation *who);

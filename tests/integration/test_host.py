@@ -20,6 +20,7 @@ from fix_members import MemberError, MemberProcess
 from fix_spaces import QUICK, Maker, edit_block
 
 from diskpaxos import Host, Lockspace, errors, identity
+from diskpaxos.layout import SlotState
 from diskpaxos.views import Drain, Liveness
 
 Opener = Callable[..., Lockspace]
@@ -240,6 +241,24 @@ def test_retire_where_no_slot_is_left_to_join_in(make_space: Maker, member: Memb
     with pytest.raises(MemberError) as caught:
         sleepers[0].call("acquire", name="vm")
     assert caught.value.kind == "FinishedError"
+
+
+@pytest.mark.parametrize("slots", [2, 8])
+def test_retire_frees_a_lost_slot(slots: int, make_space: Maker) -> None:
+    """Free in three versions: too few disks show each, and nobody can claim it."""
+    space = make_space(3, **{**QUICK, "max_hosts": slots})
+    lost = range(slots) if slots == 2 else [5]
+    for slot in lost:
+        for disk in range(3):
+            edit_block(space, space.geometry.slot_block(slot), disk, generation=3 + disk, state=SlotState.FREE)
+    if slots == 2:
+        with pytest.raises(errors.NoFreeSlotError):
+            space.join(timeout=0)
+    assert space.hosts()[lost[-1]].liveness is not Liveness.FREE
+    space.retire(lost[-1], timeout=30)
+    assert space.hosts()[lost[-1]].liveness is Liveness.FREE
+    with space.join(slot=lost[-1]) as host:
+        host.acquire("vm").release()
 
 
 def test_retire_of_a_living_host_does_nothing(make_space: Maker, open_space: Opener) -> None:

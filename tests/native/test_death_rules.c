@@ -156,6 +156,78 @@ static void test_a_late_claim_over_a_free_slot(void)
     close_onlooker(&who);
 }
 
+/* ‡S10: free on one disk, and what lies on the others is older, freed long before, and came late: an owner who came
+ * since could lie below that.  If he lived, he would overwrite it. */
+static void test_a_slot_that_is_free_in_three_versions_is_lost(void)
+{
+    onlooker who;
+    dpx_peers *peers = open_onlooker(&who, 3);
+    const dpx_geometry *g = &who.disks.geometry;
+    uint64_t dead = dpx_dead_time(g->outage_tolerance, g->kill_grace, g->watchdog_timeout);
+    for (uint32_t d = 0; d < 3; d++) {
+        dpx_slot_record left = record_of(DPX_SLOT_FREE, 3 - d, 8, (uint8_t)(d + 1));
+        put_record(&who.disks, d, &left);
+    }
+    look(&who, 3, DPX_SECOND, DPX_SECOND);
+    CHECK(!dpx_peer_free(&peers->slots[SLOT]));
+    dpx_peers_drained(peers, SLOT, 3, DPX_DRAINED_FENCED);
+    CHECK(dpx_peers_drain(peers, SLOT) == DPX_NOT_DRAINED); /* he may live, and not have come round to it */
+    look(&who, 3, DPX_SECOND + dead, DPX_SECOND + dead);
+    CHECK(dpx_peers_drain(peers, SLOT) == DPX_DRAINED_FENCED);
+    dpx_peers_learn(peers, SLOT, &(dpx_slot_record){.who = {.slot = SLOT, .generation = 4}}, 2 * dead);
+    CHECK(dpx_peer_free(&peers->slots[SLOT])); /* reclaimed, and left */
+    dpx_slot_record late = record_of(DPX_SLOT_ACTIVE, 3, 7, 1);
+    see(&who, &late, 3 * dead, 3 * dead);
+    CHECK(!dpx_peer_free(&peers->slots[SLOT])); /* and something late lies over that, too */
+    close_onlooker(&who);
+}
+
+/* … and whose process has gone says nothing then: that process is not his. */
+static void test_the_exit_of_who_left_drains_no_lost_slot(void)
+{
+    onlooker who;
+    dpx_peers *peers = open_onlooker(&who, 3);
+    const dpx_geometry *g = &who.disks.geometry;
+    uint64_t dead = dpx_dead_time(g->outage_tolerance, g->kill_grace, g->watchdog_timeout);
+    dpx_slot_record owner = record_of(DPX_SLOT_ACTIVE, 3, 7, 1);
+    dpx_slot_record left = record_of(DPX_SLOT_FREE, 3, 8, 1);
+    dpx_slot_record late = record_of(DPX_SLOT_FREE, 2, 8, 2);
+    see(&who, &owner, DPX_SECOND, DPX_SECOND);
+    put_record(&who.disks, 0, &left);
+    put_record(&who.disks, 1, &late);
+    put_record(&who.disks, 2, &late);
+    look(&who, 3, 2 * DPX_SECOND, 2 * DPX_SECOND);
+    look(&who, 3, 2 * DPX_SECOND + dead, 2 * DPX_SECOND + dead);
+    dpx_peers_drained(peers, SLOT, 3, DPX_DRAINED_EXITED);
+    CHECK(dpx_peers_drain(peers, SLOT) == DPX_NOT_DRAINED);
+    close_onlooker(&who);
+}
+
+/* ‡S10: the first look meets the one disk of three that shows the slot free, and a damaged copy: what the others say is
+ * learned when they can be read, and the slot can be had again. */
+static void test_one_free_copy_is_not_remembered_as_free(void)
+{
+    onlooker who;
+    dpx_peers *peers = open_onlooker(&who, 3);
+    dpx_slot_record owner = record_of(DPX_SLOT_ACTIVE, 3, 7, 1);
+    dpx_slot_record left = record_of(DPX_SLOT_FREE, 3, 8, 1);
+    for (uint32_t d = 0; d < 3; d++)
+        put_record(&who.disks, d, d == 0 ? &left : &owner);
+    uint8_t *copy = disk_block(&who.disks, 1, dpx_slot_block(&who.disks.geometry, SLOT));
+    copy[100] ^= 1;
+    look(&who, 2, DPX_SECOND, DPX_SECOND);
+    CHECK(!dpx_peer_free(&peers->slots[SLOT]));
+    CHECK(dpx_peers_dead(peers, &owner.who)); /* that is certain: he left */
+    copy[100] ^= 1;
+    look(&who, 3, 2 * DPX_SECOND, 2 * DPX_SECOND);
+    CHECK(peers->slots[SLOT].record.state == DPX_SLOT_ACTIVE);
+    dpx_peers_drained(peers, SLOT, 3, DPX_DRAINED_EXITED);
+    CHECK(dpx_peers_drain(peers, SLOT) == DPX_DRAINED_EXITED);
+    look(&who, 2, 3 * DPX_SECOND, 3 * DPX_SECOND);
+    CHECK(dpx_peers_drain(peers, SLOT) == DPX_DRAINED_EXITED);
+    close_onlooker(&who);
+}
+
 /* ‡D5: what is known of a claimer's process is nothing about the owner of the slot. */
 static void test_the_exit_of_a_claimer_drains_nobody(void)
 {
@@ -342,6 +414,9 @@ int main(void)
     RUN(test_one_disk_of_three_prolongs_no_silence);
     RUN(test_who_left_on_one_disk_is_dead);
     RUN(test_a_late_claim_over_a_free_slot);
+    RUN(test_a_slot_that_is_free_in_three_versions_is_lost);
+    RUN(test_the_exit_of_who_left_drains_no_lost_slot);
+    RUN(test_one_free_copy_is_not_remembered_as_free);
     RUN(test_the_exit_of_a_claimer_drains_nobody);
     RUN(test_a_leftover_of_another_boot_proves_nothing);
     RUN(test_the_next_look_is_no_later_than_needed);

@@ -18,14 +18,19 @@ typedef struct claimer {
     memory_disks *disks;
 } claimer;
 
-static void begin_claim(claimer *c, memory_disks *disks, uint8_t seed)
+static void begin_claim_of(claimer *c, memory_disks *disks, uint8_t seed, uint64_t wait_until)
 {
     *c = (claimer){.disks = disks};
     host_prepare(&c->host, disks, seed);
     dpx_slot_record me = host_record(&c->host, seed);
     dpx_uuid nonce = {{seed}};
     c->claim = dpx_claim_place(host_memory(&c->host, 1, dpx_claim_memory(&disks->geometry)), &c->host.world);
-    dpx_claim_begin(c->claim, &me, &nonce, SLOT, false, disks->now, disks->now);
+    dpx_claim_begin(c->claim, &me, &nonce, SLOT, false, wait_until, disks->now);
+}
+
+static void begin_claim(claimer *c, memory_disks *disks, uint8_t seed)
+{
+    begin_claim_of(c, disks, seed, disks->now);
 }
 
 static void note_request(claimer *c, const dpx_request *request)
@@ -47,7 +52,7 @@ static void note_request(claimer *c, const dpx_request *request)
 
 static dpx_verdict run_claim(claimer *c)
 {
-    uint64_t end = c->disks->now + 60 * DPX_SECOND;
+    uint64_t end = c->disks->now + 150 * DPX_SECOND;
     while (dpx_claim_verdict(c->claim) == DPX_RUNNING && c->disks->now < end) {
         dpx_request *request;
         while ((request = dpx_claim_step(c->claim, c->disks->now))) {
@@ -209,21 +214,23 @@ static void test_a_damaged_record_hides_no_generation(void)
     close_scene(&s);
 }
 
-/* ‡S4: a claim is not written where somebody else's record stands. */
+/* ‡S4: a claim is not written where somebody else's record stands; ‡S19: nor where an older free one does. */
 static void test_a_disk_counts_if_it_shows_the_slot_free(void)
 {
-    memory_disks disks;
-    claimer c;
-    disks_format(&disks, 3, HOSTS, LEASES);
-    dpx_slot_record freed = record_of(DPX_SLOT_FREE, 3, 9, 9);
-    dpx_slot_record before = record_of(DPX_SLOT_ACTIVE, 3, 8, 9);
-    for (uint32_t d = 0; d < 3; d++)
-        put_record(&disks, d, d == 2 ? &before : &freed);
-    begin_claim(&c, &disks, 1);
-    CHECK(run_claim(&c) == DPX_DONE);
-    CHECK_EQ(c.claimed, 3); /* disks 0 and 1 */
-    host_forget(&c.host);
-    disks_free(&disks);
+    for (int older = 0; older < 2; older++) {
+        memory_disks disks;
+        claimer c;
+        disks_format(&disks, 3, HOSTS, LEASES);
+        dpx_slot_record freed = record_of(DPX_SLOT_FREE, 3, 9, 9);
+        dpx_slot_record before = older ? record_of(DPX_SLOT_FREE, 2, 8, 8) : record_of(DPX_SLOT_ACTIVE, 3, 8, 9);
+        for (uint32_t d = 0; d < 3; d++)
+            put_record(&disks, d, d == 2 ? &before : &freed);
+        begin_claim(&c, &disks, 1);
+        CHECK(run_claim(&c) == DPX_DONE);
+        CHECK_EQ(c.claimed, 3); /* disks 0 and 1 */
+        host_forget(&c.host);
+        disks_free(&disks);
+    }
 }
 
 /* ‡S19: disk 0 shows the late `free` of somebody who left before that; disk 2 knows of an owner, and is away. */
@@ -244,6 +251,30 @@ static void test_an_older_free_record_is_no_free_slot(void)
     CHECK_EQ(c.writes, 0);
     host_forget(&c.host);
     disks_free(&disks);
+}
+
+/* ‡S10: free in three versions, and nobody is left to judge it: who joins on the administrator's word gets it, once it
+ * was silent (simulated history 31853462). */
+static void test_a_lost_slot_can_be_had_on_a_word(void)
+{
+    for (int word = 0; word < 2; word++) {
+        memory_disks disks;
+        claimer c;
+        disks_format(&disks, 3, HOSTS, LEASES);
+        for (uint32_t d = 0; d < 3; d++) {
+            dpx_slot_record left = record_of(DPX_SLOT_FREE, 3 + d, 8, (uint8_t)(d + 1));
+            put_record(&disks, d, &left);
+        }
+        begin_claim_of(&c, &disks, 1, disks.now + 200 * DPX_SECOND);
+        if (word)
+            dpx_claim_retire(c.claim);
+        uint64_t since = disks.now;
+        CHECK(run_claim(&c) == (word ? DPX_DONE : DPX_RUNNING));
+        CHECK(!word || c.host.world.self.generation == 6);
+        CHECK(!word || disks.now - since > 70 * DPX_SECOND);
+        host_forget(&c.host);
+        disks_free(&disks);
+    }
 }
 
 /* ‡S19: … or a claim of its generation, that came late over the record of an owner who lives. */
@@ -400,6 +431,7 @@ int main(void)
     RUN(test_a_disk_counts_if_it_shows_the_slot_free);
     RUN(test_an_older_free_record_is_no_free_slot);
     RUN(test_another_claim_is_no_dead_slot);
+    RUN(test_a_lost_slot_can_be_had_on_a_word);
     RUN(test_a_slow_claim_is_void);
     RUN(test_who_slept_writes_no_notes);
     RUN(test_an_owner_between_table_and_notes_is_found);

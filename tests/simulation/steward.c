@@ -127,7 +127,7 @@ void process_steward(world *w, host *h)
         return;
     for (uint32_t slot = 0; slot < w->geometry->max_hosts && !w->over; slot++) {
         const dpx_peer *peer = &peers->slots[slot];
-        if (slot == h->world.self.slot || !peer->seen || peer->record.state == DPX_SLOT_FREE)
+        if (slot == h->world.self.slot || !peer->seen || dpx_peer_free(peer))
             continue;
         check_process(w, h, slot, &peer->record);
         if (dpx_peers_silent(peers, slot))

@@ -224,6 +224,17 @@ def test_what_a_minority_shows_free_is_not_free(make_space: Maker) -> None:
     assert read_slots(space).as_kind(Kind.SLOT)[2]["state"] == FREE
 
 
+def test_what_is_free_in_three_versions_is_not_free(make_space: Maker) -> None:
+    space = make_space(3)
+    slot = space.geometry.slot_block(2)
+    for disk in range(3):
+        edit_block(space, slot, disk, generation=3 + disk, state=FREE, sequence=9)
+    record = read_slots(space).as_kind(Kind.SLOT)[2]
+    assert (record["state"], record["generation"]) == (ACTIVE, 5)
+    edit_block(space, slot, 0, generation=5)
+    assert read_slots(space).as_kind(Kind.SLOT)[2]["state"] == FREE
+
+
 def test_damaged_copies_never_win() -> None:
     shape = geometry()
     copies = slot_copies(shape, (1, ACTIVE, 5), (9, ACTIVE, 7), (1, ACTIVE, 6))
