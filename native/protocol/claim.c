@@ -107,7 +107,6 @@ static bool returned(const dpx_claim *claim, bool reads_too)
     return true;
 }
 
-
 static uint32_t good_count(const dpx_claim *claim)
 {
     uint32_t good = 0;
@@ -182,8 +181,9 @@ static void choose(dpx_claim *claim, uint64_t now)
             finish(claim, DPX_FULL);
             return;
         }
+        uint64_t period = geometry->outage_tolerance / 8; /* with jitter: who waits beside us wants the same slot */
         enter(claim, PHASE_WATCH);
-        claim->wake = now + geometry->outage_tolerance / 8;
+        claim->wake = now + period / 2 + dpx_random(claim->world) % period;
         return;
     }
     claim->record.who.slot = slot;

@@ -76,6 +76,37 @@ static void test_a_claim_settles(void)
     forget_claimer(&c);
 }
 
+/* Who waits for a slot looks again when it may: of those who began together not all at the same moment. */
+static void test_who_waits_for_a_slot_does_not_look_in_step(void)
+{
+    memory_disks disks;
+    uint64_t waits[2];
+    disks_format(&disks, 1, HOSTS, LEASES);
+    const dpx_geometry *g = &disks.geometry;
+    for (uint32_t slot = 0; slot < g->max_hosts; slot++) {
+        dpx_slot_record taken = {.who = {.slot = slot, .generation = 1}, .state = DPX_SLOT_ACTIVE, .sequence = 1};
+        dpx_slot_encode(disk_block(&disks, 0, dpx_slot_block(g, slot)), g, 0, &taken);
+    }
+    for (uint8_t i = 0; i < 2; i++) {
+        memory_host host;
+        dpx_uuid nonce = {{i}};
+        host_prepare(&host, &disks, i);
+        dpx_slot_record me = host_record(&host, i);
+        dpx_claim *claim = dpx_claim_place(host_memory(&host, 1, dpx_claim_memory(g)), &host.world);
+        dpx_claim_begin(claim, &me, &nonce, DPX_ANY_SLOT, false, disks.now + g->outage_tolerance, disks.now);
+        dpx_request *request = dpx_claim_step(claim, disks.now);
+        disks_carry_out(&disks, request, host.world.lifetime_end);
+        dpx_claim_complete(claim, request, disks.now);
+        CHECK(dpx_claim_step(claim, disks.now) == NULL);
+        waits[i] = dpx_claim_wake(claim) - disks.now;
+        CHECK(waits[i] >= g->outage_tolerance / 16 && waits[i] <= g->outage_tolerance * 3 / 16);
+        host_forget(&host);
+    }
+    uint64_t apart = waits[0] > waits[1] ? waits[0] - waits[1] : waits[1] - waits[0];
+    CHECK(apart > 100 * DPX_MS);
+    disks_free(&disks);
+}
+
 /* ‡D1: who was declared dead is dead, and all before him; whoever claims the slot next is not. */
 static void test_the_next_owner_lives(void)
 {
@@ -95,6 +126,7 @@ int main(void)
 {
     RUN(test_a_slow_table_makes_a_slow_claim);
     RUN(test_a_claim_settles);
+    RUN(test_who_waits_for_a_slot_does_not_look_in_step);
     RUN(test_the_next_owner_lives);
     return check_finish("test_claim_rules");
 }
