@@ -218,7 +218,7 @@ static void check_not_there(world *w, const host *h, uint8_t name, uint64_t bega
 
 static bool holds_in(const host *h, uint32_t area)
 {
-    bool holds = h->changing;
+    bool holds = false;
     for (uint32_t i = 0; i < MAX_NAMES; i++)
         holds |= h->leases[i].located && h->leases[i].header.area == area &&
                  (h->busy[i] || h->must_lower[i] || h->leases[i].hold != 0);
@@ -232,7 +232,8 @@ static void check_lowered(world *w, const host *h, const task *task)
         const dpx_lease *lease = task->wishes[i].lease;
         uint32_t area = lease->header.area;
         const own_truth *own = &w->truth->own[area][h->world.self.slot];
-        if (lease->located && own->life == h->life + 1 && own->hold != 0 && !holds_in(h, area))
+        bool up = own->life == h->life + 1 && own->hold != 0;
+        if (lease->located && up && !h->changing && !holds_in(h, area))
             violate(w, VIOLATION_NOT_SHOWN, "h%u did not take vm-%u, and its flag %llu stays up", h->index,
                     task->names[i], MANY(own->hold));
     }
@@ -351,6 +352,12 @@ void check_changed(world *w, host *h, dpx_verdict verdict)
     uint8_t name = h->change_name;
     if (life_excused(w, h->life))
         return;
+    for (uint32_t i = 0; i < w->geometry->max_leases; i++) { /* done or not, its flags are down */
+        const own_truth *own = &t->own[i][h->world.self.slot];
+        if (own->life == h->life + 1 && own->hold != 0 && !holds_in(h, i))
+            violate(w, VIOLATION_NOT_SHOWN, "h%u has ended a change, and its flag %llu in area %u stays up", h->index,
+                    MANY(own->hold), i);
+    }
     bool steady = name < MAX_NAMES && t->changed_at[name] < h->change_began &&
                   h->change_began > t->blind_until[h->index];
     if (h->change_kind == DPX_CHANGE_RESOLVE) {
