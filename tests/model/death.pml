@@ -10,6 +10,9 @@
  *                     heartbeat which the other did not see does not complete beside a burial
  *   -DSTALE           the watcher's reads may show old content of the whole disk
  *   -DCOVER           once, at any time, somebody's late claim lands over the watched host's record
+ *   -DHEIR            the slot's last owner is long silent, and the watched host claims the slot at any time; the
+ *                     watcher sentences whom a flag names that it met
+ *   -DDAMAGE          the watcher's record may turn to garbage: nobody reads any more that it announces a notice
  */
 #define S 2          /* the lifetime */
 #define STOPPED 3    /* S + K + W: by then all holders are */
@@ -24,19 +27,31 @@
 byte beat;           /* the watched host's counter */
 bool notice, announced;
 bool covered;        /* a claim lies over the record */
+bool flag;           /* the watched host's, in some lease */
+bool damaged;        /* the watcher's record */
 
 /* the watched host */
+#ifdef HEIR
+bool holding;
+#else
 bool holding = true;
+#endif
 bool over, ended, frozen, was_frozen;
 byte life = 0;       /* ticks since the issue of the last heartbeat that completed */
 byte issue = 0;      /* … of the one under way */
 byte completed;      /* counter of the last heartbeat that completed */
 
 /* the watcher */
-byte still;          /* ticks since the first read that showed `known` completed */
+#ifdef HEIR
+byte still = CAP;    /* ticks since the first read that showed `known` completed */
+#else
+byte still;
+#endif
 byte known;          /* D6: whatever the disk showed last */
 byte written;        /* not on disk: the heartbeat that was written when it was read last */
 byte asked;          /* what `still` was at the issue of the present read */
+bool met;            /* the flag of the incarnation that is meant, by some round */
+bool met_before;     /* … before the present read was issued */
 bool buried;
 byte base;           /* the counter that was buried */
 byte old_beat;       /* a stale path shows this … */
@@ -44,26 +59,43 @@ bool old_is_ours;    /* … and it was current after our own last write */
 
 #define sees_the_other (!buried || completed <= base)
 #define awake (!frozen && !ended)
+#ifdef NO_S20 /* a damaged record announces nothing */
+#define announces (announced && !damaged)
+#else
+#define announces (announced || damaged)
+#endif
+#if !defined(HEIR)
+#define meant true
+#elif defined(NO_D7)
+#define meant met
+#else
+#define meant met_before
+#endif
 
 proctype watched()
 {
     byte counter;
     bool told, announcement;
+#ifdef HEIR
+    atomic { life = 0; holding = true } /* it claims the slot */
+#endif
     do
     :: atomic { awake && life < S && counter < BEATS -> counter++; issue = 0 }
 #ifdef NO_S7 /* everybody's records and the notices first, then the own record */
-        atomic { awake -> announcement = announced }
+        atomic { awake -> announcement = announces }
         atomic { awake -> told = announcement && notice }
         d_step { beat = counter; covered = false }
 #else
         d_step { beat = counter; covered = false }          /* heart.c:build_record; it lands some time */
-        atomic { awake -> announcement = announced }        /* … then the records */
+        atomic { awake -> announcement = announces }        /* … then the records */
         atomic { awake -> told = announcement && notice }   /* … then the notices that these announce */
 #endif
         atomic { awake -> /* heart.c:heed_entry, prove */
             if
-            :: told || life >= S -> ended = true; goto end
-            :: else -> life = issue; completed = counter; assert(sees_the_other)
+            :: told || life >= S ->
+                assert(was_frozen || life >= S); /* nobody is told that it is dead who is not */
+                ended = true; goto end
+            :: else -> life = issue; completed = counter; flag = true; assert(sees_the_other)
             fi;
             told = false; announcement = false
         }
@@ -76,7 +108,7 @@ end:
 /* The keeper and the watchdog: holders stop once the lifetime is over, by S + K + W. */
 proctype keeper()
 {
-    atomic { !frozen && (life >= S || ended) -> holding = false }
+    atomic { holding && !frozen && (life >= S || ended) -> holding = false }
 }
 
 proctype freezer()
@@ -112,7 +144,7 @@ end:
 /* One chain: own record, then the other's.  shown: what the read says; fit: it may be counted. */
 inline look(shown, fit)
 {
-    d_step { old_is_ours = false; asked = still } /* the own write lands; the read is issued */
+    d_step { old_is_ours = false; asked = still; met_before = met } /* the own write lands; the read is issued */
     if
     :: atomic { shown = (covered -> CLAIM : beat); written = beat; fit = true }
 #ifdef STALE
@@ -152,7 +184,7 @@ watch:
                 asked = still;
 #endif
                 if
-                :: asked >= T_DEAD -> shown = 0; fit = false; asked = 0; break
+                :: asked >= T_DEAD && meant -> shown = 0; fit = false; asked = 0; break
                 :: else
                 fi
             fi;
@@ -207,6 +239,25 @@ proctype late_claim()
 #endif
 }
 
+/* A round of the watcher meets the flag: area.c:scan_flag, peers.c:dpx_peers_want. */
+proctype meet()
+{
+#ifdef HEIR
+    atomic { flag -> met = true }
+#else
+    skip
+#endif
+}
+
+proctype damage()
+{
+#ifdef DAMAGE
+    damaged = true
+#else
+    skip
+#endif
+}
+
 /* A path that lags behind: what it shows was current once. */
 proctype path()
 {
@@ -222,5 +273,6 @@ end:
 
 init
 {
-    atomic { run watched(); run keeper(); run freezer(); run clock(); run watcher(); run path(); run late_claim() }
+    atomic { run watched(); run keeper(); run freezer(); run clock(); run watcher(); run path(); run late_claim();
+             run meet(); run damage() }
 }

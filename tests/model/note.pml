@@ -5,6 +5,8 @@
  * What is left is order: claim, then look at the notes; note, then look at the record.
  * Any claim may look silent, its author dead or asleep: a watcher declares its generation
  * dead, and takes a lease that nobody whom it holds alive has.
+ *
+ *   -DDAMAGE  the watcher's record may turn to garbage: nobody reads any more that it announces a notice
  */
 #ifndef CLAIMERS
 #define CLAIMERS 3
@@ -20,6 +22,7 @@ byte who = NOBODY, generation, state = FREE; /* the slot's record */
 byte moves;               /* … its counter */
 byte note;                /* generation in the slot's notice blocks */
 byte notice;              /* the watcher's, about this slot, announced: 0, or a generation */
+bool damaged;             /* the watcher's record */
 
 /* what is true */
 bool owner[CLAIMERS], holds[CLAIMERS], silent[CLAIMERS];
@@ -27,6 +30,12 @@ byte mine[CLAIMERS];      /* generation */
 byte top_generation;
 byte buried;              /* the watcher holds all up to this generation dead */
 bool taken;               /* by the watcher */
+
+#ifdef NO_S20 /* a damaged record announces nothing */
+#define declared (damaged -> 0 : notice)
+#else
+#define declared notice
+#endif
 
 #define ours (who == c && generation == mine[c] && state == CLAIMING)
 
@@ -60,7 +69,7 @@ table:
         fi;
 #endif
         mine[c] = (note >= mine[c] -> note + 1 : mine[c]);
-        mine[c] = (notice >= mine[c] -> notice + 1 : mine[c]);
+        mine[c] = (declared >= mine[c] -> declared + 1 : mine[c]);
         known = 0
     }
     atomic { write(CLAIMING) }                           /* claim.c:start_write */
@@ -93,7 +102,7 @@ beat:
     atomic { /* heart.c:own_record_stands, heed_entry: … reads */
         if
         :: who != c && state == CLAIMING -> goto beat /* a claim lies over it: rule S8 */
-        :: (who == c || state != CLAIMING) && (notice >= mine[c] || who != c) ->
+        :: (who == c || state != CLAIMING) && (declared >= mine[c] || who != c) ->
             holds[c] = false; owner[c] = false; goto void
         :: else -> hold()
         fi
@@ -148,6 +157,15 @@ proctype watcher()
     }
 }
 
+proctype damage()
+{
+#ifdef DAMAGE
+    damaged = true
+#else
+    skip
+#endif
+}
+
 init
 {
     byte n;
@@ -156,6 +174,7 @@ init
             run claimer(n);
             run sleep(n)
         }
-        run watcher()
+        run watcher();
+        run damage()
     }
 }

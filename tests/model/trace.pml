@@ -290,8 +290,8 @@ active proctype replayer()
         od;
         c_code {
             printf("%d events of %d histories: %d looks, %d raised, %d judged, %d taken, %d lowered, %d not followed, "
-                   "%d past the end; %d gave way unasked; %d differences\n", now.line, counts[E_HISTORY], counts[E_LOOK],
-                   counts[E_RAISE], counts[E_JUDGE], counts[E_TAKEN], counts[E_LOWER], counts[E_SYNC],
+                   "%d past the end; %d gave way unasked; %d differences\n", now.line, counts[E_HISTORY],
+                   counts[E_LOOK], counts[E_RAISE], counts[E_JUDGE], counts[E_TAKEN], counts[E_LOWER], counts[E_SYNC],
                    counts[E_STEP] + counts[E_WRITE], voluntary, differences);
             fflush(stdout);
         }

@@ -83,6 +83,16 @@ def test_every_rule_has_its_place_in_the_code() -> None:
             assert re.search(rf"\b{function}\b", source), f"‡{rule}: no {function} in {file}"
 
 
+def test_every_rule_has_a_negative_model_or_a_reason() -> None:
+    """Each ‡ rule of protocol.md is left out in some row of the models, or docs/model.md says why in none."""
+    numbered = set(re.findall(r"‡([A-Z]\d+)", (DOCS / "protocol.md").read_text()))
+    rows = re.findall(r'Row\("\w+", "[^"]*", "([A-Z]\d+)\b', (ROOT / "tests/model/run.py").read_text())
+    section = (DOCS / "model.md").read_text().split("## Each rule and its negative")[1].split("\n## ")[0]
+    table, reasons = section.split("What has none:")
+    assert numbered == set(re.findall(r"‡([A-Z]\d+)", table))
+    assert numbered == set(rows) | set(re.findall(r"^- \*\*‡([A-Z]\d+)\*\*:", reasons, flags=re.MULTILINE))
+
+
 def test_readme_shows_the_tests_command_that_ci_runs() -> None:
     text = (ROOT / "README.md").read_text()
     for name in ("lease", "tests"):
