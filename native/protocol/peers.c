@@ -156,7 +156,10 @@ static void learn_shown(dpx_peers *peers, uint32_t slot, const struct shown *sho
     const dpx_slot_record *record = &shown->newest;
     if (partly && unfree) {
         record = &shown->unfree;
-        peer->seen = peer->seen && !was_free; /* that is forgotten: fewer disks told of it */
+        if (was_free) { /* that is forgotten, fewer disks tell of it; and being left once more is no sign of life */
+            peer->seen = false;
+            memset(peer->moved_at, 0, sizeof peer->moved_at);
+        }
     } else if (partly && same && !was_free) {
         record = &before; /* its other copies cannot be read now */
     }

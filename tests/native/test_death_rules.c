@@ -267,6 +267,32 @@ static void test_a_leftover_of_another_boot_proves_nothing(void)
     close_onlooker(&who);
 }
 
+/* ‡D4: a slot that was left is no sign of life, though one look at three disks shows it free, and the next one at two
+ * does not. */
+static void test_a_slot_that_seems_free_now_and_then_proves_nothing(void)
+{
+    onlooker who;
+    dpx_peers *peers = open_onlooker(&who, 3);
+    dpx_slot_record gone = record_of(DPX_SLOT_ACTIVE, 3, 7, 1);
+    dpx_slot_record owner = record_of(DPX_SLOT_ACTIVE, 2, 5, 1);
+    dpx_slot_record left = record_of(DPX_SLOT_FREE, 2, 6, 1);
+    owner.who.slot = left.who.slot = SLOT + 1;
+    memset(owner.boot.bytes, 77, sizeof owner.boot.bytes);
+    memset(left.boot.bytes, 77, sizeof left.boot.bytes);
+    see(&who, &gone, DPX_SECOND, DPX_SECOND);
+    put_record(&who.disks, 0, &owner);
+    for (uint32_t d = 1; d < 3; d++)
+        put_record(&who.disks, d, &left);
+    for (uint64_t at = 2; at < 20; at += 2) {
+        look(&who, 3, at * DPX_SECOND, at * DPX_SECOND);
+        CHECK(dpx_peer_free(&peers->slots[SLOT + 1]));
+        look(&who, 2, (at + 1) * DPX_SECOND, (at + 1) * DPX_SECOND);
+        CHECK(!dpx_peer_free(&peers->slots[SLOT + 1]));
+        CHECK_EQ(dpx_peers_evidence(peers, SLOT), DPX_NOT_DRAINED);
+    }
+    close_onlooker(&who);
+}
+
 /* ‡D4: … and every disk may hold a later copy of the leftover than the one before. */
 static void test_later_copies_of_a_leftover_prove_nothing(void)
 {
@@ -420,6 +446,7 @@ int main(void)
     RUN(test_the_exit_of_a_claimer_drains_nobody);
     RUN(test_a_leftover_of_another_boot_proves_nothing);
     RUN(test_the_next_look_is_no_later_than_needed);
+    RUN(test_a_slot_that_seems_free_now_and_then_proves_nothing);
     RUN(test_later_copies_of_a_leftover_prove_nothing);
     RUN(test_a_notice_counts_when_it_is_durable);
     RUN(test_who_moves_after_the_notice_is_not_buried);
