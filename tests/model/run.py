@@ -131,7 +131,7 @@ ROWS = [
     Row("whole", "MORTAL", fast=False),
     Row("whole", "NO_L1", "L1, the slot claimed again"),
     Row("whole", "NO_L4", "L4, the slot claimed again"),
-    Row("whole", "NO_D4", "D4, the slot claimed again"),
+    Row("whole", "NO_D4", "D4, the slot claimed again", fast=False),
     Row("whole", "NO_S17", "S17, up to two holders", fast=False),
     Row("whole", "NO_S18_TABLE", "S18, the table, up to two holders"),
     Row("whole", "NO_S18_NOTE", "S18, the note, up to two holders"),
