@@ -49,7 +49,8 @@ void damage_tear(world *w, flight *f)
     check_headers(w);
 }
 
-/* A write that is half done there begins anew: it could not cover damage with its last piece. */
+/* A write that is half done there begins anew: with its last piece it could not cover damage, and it would leave a
+ * mixture with old content that no administrator knows of. */
 static void restart_writes(world *w, uint32_t disk, uint64_t block)
 {
     for (uint32_t i = 0; i < w->flight_top; i++) {
@@ -169,6 +170,7 @@ static void roll_back(world *w, uint32_t disk)
             dpx_place place = dpx_place_of(g, block);
             memcpy(disk_block(w, disk, block), w->snapshot + block * g->block_size, g->block_size);
             check_struck(w, disk, &place);
+            restart_writes(w, disk, block);
         }
     w->truth->rolled[disk] = true;
     fault_note(w, FAULT_DISK_OLD);
@@ -246,6 +248,7 @@ static void send_again(world *w)
         check_replayed(w, r->block);
     }
     memcpy(data, r->data, g->block_size);
+    restart_writes(w, r->disk, r->block);
     fault_note(w, FAULT_REPLAY);
     TRACE(w, "replay: block %u of disk %u", r->block, r->disk);
     if (place.kind == DPX_KIND_HEADER)
