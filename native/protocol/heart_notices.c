@@ -60,7 +60,8 @@ void dpx_heart_sentence(dpx_heart *heart, uint32_t slot, uint64_t generation, bo
     count_notices(heart);
 }
 
-/* A notice is carried on until its slot shows a higher generation or is free. */
+/* A notice is carried on until its slot shows a higher generation, or that one free.  Free at a lower one, it is yet to
+ * be claimed at the one that is dead, if nobody tells (simulated history 50120341). */
 static bool served_its_purpose(const dpx_heart *heart, uint32_t slot)
 {
     const dpx_peer *peer = &heart->world->peers->slots[slot];
@@ -68,7 +69,7 @@ static bool served_its_purpose(const dpx_heart *heart, uint32_t slot)
         return false;
     /* How far the slot has come since, in 31-bit arithmetic. */
     uint32_t ahead = ((uint32_t)peer->record.who.generation - heart->entries[slot]) & DPX_NOTICE_GENERATION;
-    return dpx_peer_free(peer) || (ahead != 0 && ahead <= DPX_NOTICE_GENERATION / 2);
+    return ahead <= DPX_NOTICE_GENERATION / 2 && (ahead != 0 || dpx_peer_free(peer));
 }
 
 /* Somebody waits for the end of this silence: be there when it comes, not up to a period later.

@@ -390,6 +390,35 @@ static void test_who_moves_after_the_notice_is_not_buried(void)
     close_scene(&s);
 }
 
+/* ‡S1: a notice stays until the slot has come past it.  The claim that was judged is damaged now, and what is left shows
+ * the slot free before it: who claimed that very generation would be dead from the start (history 50120341). */
+static void test_a_notice_outlives_an_earlier_free_record(void)
+{
+    scene s;
+    open_scene(&s, 1);
+    host_beat(&s.b);
+    dpx_slot_record free = s.b.world.peers->slots[s.a.world.self.slot].record;
+    dpx_slot_record claim = free;
+    claim.state = DPX_SLOT_CLAIMING;
+    claim.who.generation++;
+    claim.who.nonce.bytes[0] ^= 1;
+    put_record(&s.disks, 0, &claim);
+    pass_time(&s, 6 * DPX_SECOND, 0);
+    fall_silent(&s);
+    dpx_peers_want(s.b.world.peers, &claim.who, 0);
+    answer(&s, &s.b, dpx_heart_step(s.b.heart, s.disks.now));
+    host_beat(&s.b);
+    CHECK(dpx_peers_dead(s.b.world.peers, &claim.who));
+    free.state = DPX_SLOT_FREE;
+    free.sequence += 100;
+    for (uint32_t past = 0; past < 2; past++, free.who.generation++) {
+        put_record(&s.disks, 0, &free);
+        pass_time(&s, 12 * DPX_SECOND, 0);
+        CHECK_EQ(dpx_heart_count(s.b.heart).notices, past ? 0 : 1);
+    }
+    close_scene(&s);
+}
+
 /* ‡D7: B meets a flag of the next owner of A's slot, while the last look of B shows A, long silent. */
 static void test_who_came_after_the_last_look_is_not_silent(void)
 {
@@ -450,6 +479,7 @@ int main(void)
     RUN(test_later_copies_of_a_leftover_prove_nothing);
     RUN(test_a_notice_counts_when_it_is_durable);
     RUN(test_who_moves_after_the_notice_is_not_buried);
+    RUN(test_a_notice_outlives_an_earlier_free_record);
     RUN(test_who_came_after_the_last_look_is_not_silent);
     RUN(test_a_notice_about_a_later_claim_is_about_us);
     return check_finish("test_death_rules");

@@ -352,10 +352,14 @@ static void header_landed(world *w, const flight *f, uint32_t area)
     dpx_header_decode(f->data, &header);
     bool there = header.state == DPX_LEASE_IN_USE;
     w->truth->landed_at[area][f->disk][there] = w->now;
-    if (shown_header(w, area, there ? &header.lease : NULL)) {
-        uint16_t uuid = there ? uuid_index(w, &header.lease, UINT8_MAX) : NONE16;
-        if (uuid != NONE16)
-            w->truth->leases[uuid].shown = true;
+    bool shown = shown_header(w, area, there ? &header.lease : NULL);
+    uint16_t uuid = there ? uuid_index(w, &header.lease, UINT8_MAX) : NONE16;
+    if (uuid != NONE16) {
+        lease_truth *lease = &w->truth->leases[uuid];
+        lease->landed_on |= (uint8_t)(1u << f->disk);
+        lease->shown |= shown || (uint32_t)__builtin_popcount(lease->landed_on) >= w->majority;
+    }
+    if (shown) {
         *(there ? &w->truth->filled_at[area] : &w->truth->vacated_at[area]) = w->now;
     }
     check_headers(w);

@@ -40,7 +40,8 @@ typedef struct hold {
 typedef struct lease_truth {
     dpx_uuid uuid;
     uint8_t name;
-    bool shown;                      /* a majority of disks has shown its header */
+    bool shown;                      /* a majority of disks has had its header */
+    uint8_t landed_on;               /* … these disks (bits), if only one after the other */
     uint64_t max_exclusive, max_any; /* tokens granted */
     uint64_t crashed;                /* highest last_exclusive written by a life that ended */
 } lease_truth;
