@@ -13,7 +13,7 @@ typedef struct actor {
     dpx_lease leases[NAMES];
     bool held[NAMES];
     bool shaken[NAMES];  /* old content came back, no majority shows the flag: others may take it until it looks … */
-    bool overrun[NAMES]; /* … and one has, exclusively */
+    uint8_t overrun[NAMES]; /* … and these (bits) have, exclusively */
     enum dpx_mode modes[NAMES];
     dpx_uuid state_lease[NAMES];
     uint64_t state_token[NAMES];
@@ -46,7 +46,8 @@ static void forget_leases(uint32_t h)
     actors[h].stalled = false;
     for (uint32_t n = 0; n < NAMES; n++) {
         dpx_lease_reset(&actors[h].leases[n], lease_name(n), strlen(lease_name(n)));
-        actors[h].held[n] = actors[h].shaken[n] = actors[h].overrun[n] = false;
+        actors[h].held[n] = actors[h].shaken[n] = false;
+        actors[h].overrun[n] = 0;
     }
 }
 
@@ -85,10 +86,12 @@ static void taken(uint32_t h, uint32_t n, const dpx_wish *wish)
         if (!conflict(h, other, n, wish->mode))
             continue;
         MUST(actors[other].shaken[n], "%s: taken by %u although %u holds it", lease_name(n), h, other);
-        actors[other].overrun[n] |= wish->mode == DPX_MODE_EXCLUSIVE;
+        if (wish->mode == DPX_MODE_EXCLUSIVE)
+            actors[other].overrun[n] |= (uint8_t)(1u << h);
     }
     me->held[n] = true;
-    me->shaken[n] = me->overrun[n] = false;
+    me->shaken[n] = false;
+    me->overrun[n] = 0;
     me->modes[n] = wish->mode;
     me->state_lease[n] = wish->lease->header.lease;
     me->state_token[n] = wish->token;
@@ -127,7 +130,8 @@ static void release(uint32_t h, uint32_t n)
     dpx_own own;
     if (!actors[h].held[n])
         return;
-    actors[h].held[n] = actors[h].shaken[n] = actors[h].overrun[n] = false;
+    actors[h].held[n] = actors[h].shaken[n] = false;
+    actors[h].overrun[n] = 0;
     uint32_t area = wish.lease->header.area;
     dpx_verdict verdict = stage_round(&scene, h, DPX_ROUND_RELEASE, &wish, 1, 0, NULL);
     if (unending(h, verdict, "a release"))
@@ -192,6 +196,8 @@ static void relapse(uint32_t h, const record *act)
     memcpy(disk_block(&scene.disks, disk, block), earlier[disk][block], geometry->block_size);
     rewritten[disk][block] = false;
     actors[h].shaken[n] = !stands(h, n);
+    for (uint32_t other = 0; other < ACTORS && actors[h].shaken[n]; other++)
+        actors[other].overrun[n] &= (uint8_t)~(1u << h); /* nothing tells of that taking any more, but who did it */
 }
 
 static void find(uint32_t h, const record *act)
