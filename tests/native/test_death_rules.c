@@ -390,8 +390,8 @@ static void test_who_moves_after_the_notice_is_not_buried(void)
     close_scene(&s);
 }
 
-/* ‡S1: a notice stays until the slot has come past it.  The claim that was judged is damaged now, and what is left shows
- * the slot free before it: who claimed that very generation would be dead from the start (history 50120341). */
+/* ‡S1: a notice stays until the slot has come past it.  The claim that was judged is damaged now, and what is left
+ * shows the slot free before it: who claimed that very generation would be dead from the start (history 50120341). */
 static void test_a_notice_outlives_an_earlier_free_record(void)
 {
     scene s;

@@ -359,9 +359,8 @@ static void header_landed(world *w, const flight *f, uint32_t area)
         lease->landed_on |= (uint8_t)(1u << f->disk);
         lease->shown |= shown || (uint32_t)__builtin_popcount(lease->landed_on) >= w->majority;
     }
-    if (shown) {
+    if (shown)
         *(there ? &w->truth->filled_at[area] : &w->truth->vacated_at[area]) = w->now;
-    }
     check_headers(w);
 }
 
