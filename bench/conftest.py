@@ -57,7 +57,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def _storage_path(config: pytest.Config) -> Path:
-    return Path(config.getoption("--storage") or BUILD)
+    return Path(config.getoption("--storage") or BUILD).absolute()  # peers run in folders of their own
 
 
 def only_once(config: pytest.Config) -> bool:
