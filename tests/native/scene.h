@@ -59,12 +59,17 @@ static inline void pass_time(scene *s, uint64_t duration, int with_a)
     }
 }
 
+static inline void create_lease(scene *s, dpx_lease *at_a)
+{
+    name_lease(at_a, "vm1");
+    CHECK(host_change(&s->a, DPX_CHANGE_CREATE, at_a, 9) == DPX_DONE);
+}
+
 /* A creates "vm1", and has announced a change of its header when the scene goes on: nothing is written yet. */
 static inline void half_made_change(scene *s, dpx_lease *at_a)
 {
     dpx_wish wish;
-    name_lease(at_a, "vm1");
-    CHECK(host_change(&s->a, DPX_CHANGE_CREATE, at_a, 9) == DPX_DONE);
+    create_lease(s, at_a);
     CHECK(take(&s->a, &s->a.directory, DPX_MODE_EXCLUSIVE, &wish) == DPX_DONE);
     wish = (dpx_wish){.lease = at_a, .mode = DPX_MODE_EXCLUSIVE, .change_token = s->a.directory.token};
     CHECK(host_round(&s->a, DPX_ROUND_TAKE, &wish, 1, 0, NULL) == DPX_DONE);

@@ -78,8 +78,7 @@ static void test_a_header_older_than_what_was_seen_is_damaged(void)
     dpx_lease at_a, at_b;
     dpx_wish wish;
     open_scene(&s, 1);
-    name_lease(&at_a, "vm1");
-    CHECK(host_change(&s.a, DPX_CHANGE_CREATE, &at_a, 9) == DPX_DONE);
+    create_lease(&s, &at_a);
     dpx_own seen = own_of(&s.disks, at_a.header.area, s.c.world.self.slot);
     seen.who = s.c.world.self;
     seen.sequence++;
@@ -99,8 +98,7 @@ static void test_a_header_older_than_what_was_seen_loses_nothing(void)
     dpx_lease at_a;
     dpx_wish wish;
     open_scene(&s, 1);
-    name_lease(&at_a, "vm1");
-    CHECK(host_change(&s.a, DPX_CHANGE_CREATE, &at_a, 9) == DPX_DONE);
+    create_lease(&s, &at_a);
     dpx_own before = own_of(&s.disks, at_a.header.area, s.a.world.self.slot);
     CHECK(take(&s.a, &at_a, DPX_MODE_EXCLUSIVE, &wish) == DPX_DONE);
     uint64_t hold = at_a.hold;
@@ -123,8 +121,7 @@ static void test_tokens_of_headers_do_not_fall(void)
     scene s;
     dpx_lease lease;
     open_scene(&s, 1);
-    name_lease(&lease, "vm1");
-    CHECK(host_change(&s.a, DPX_CHANGE_CREATE, &lease, 9) == DPX_DONE);
+    create_lease(&s, &lease);
     dpx_header header;
     uint8_t *block = disk_block(&s.disks, 0, dpx_header_block(&s.disks.geometry, lease.header.area));
     CHECK(host_change(&s.a, DPX_CHANGE_DELETE, &lease, 9) == DPX_DONE);
@@ -141,8 +138,7 @@ static void test_tokens_of_headers_do_not_fall(void)
 static uint32_t create_one(scene *s, dpx_lease *lease)
 {
     const dpx_geometry *g = &s->disks.geometry;
-    name_lease(lease, "vm1");
-    CHECK(host_change(&s->a, DPX_CHANGE_CREATE, lease, 9) == DPX_DONE);
+    create_lease(s, lease);
     uint32_t after = (lease->header.area + 1) % g->max_leases;
     return after == DPX_DIRECTORY_AREA ? after + 1 : after;
 }
@@ -231,8 +227,7 @@ static void test_nothing_is_resolved_in_lease_0(void)
     open_scene(&s, 1);
     dpx_own own = {.who = s.b.world.self, .area = DPX_DIRECTORY_AREA, .sequence = 1, .change_token = 7};
     put_own(&s.disks, &own);
-    name_lease(&lease, "vm1");
-    CHECK(host_change(&s.a, DPX_CHANGE_CREATE, &lease, 9) == DPX_DONE);
+    create_lease(&s, &lease);
     close_scene(&s);
 }
 
@@ -348,8 +343,7 @@ static void test_a_newer_incarnation_in_the_own_block_is_the_end(void)
     dpx_lease at_a;
     dpx_wish wish;
     open_scene(&s, 1);
-    name_lease(&at_a, "vm1");
-    CHECK(host_change(&s.a, DPX_CHANGE_CREATE, &at_a, 9) == DPX_DONE);
+    create_lease(&s, &at_a);
     dpx_own next = own_of(&s.disks, at_a.header.area, s.a.world.self.slot);
     next.who = s.a.world.self;
     next.who.generation++;
@@ -367,8 +361,7 @@ static void test_a_disk_not_asked_yet_is_left_out(void)
     scene s;
     dpx_lease lease;
     open_scene(&s, 3);
-    name_lease(&lease, "vm1");
-    CHECK(host_change(&s.a, DPX_CHANGE_CREATE, &lease, 9) == DPX_DONE);
+    create_lease(&s, &lease);
     void *memory;
     dpx_round *round = place_round(&s.a, &memory);
     dpx_wish wish = {.lease = &lease, .mode = DPX_MODE_EXCLUSIVE};
@@ -447,8 +440,7 @@ static void test_ballots_do_not_begin_anew(void)
     dpx_lease lease, place = {.located = true};
     dpx_wish wish;
     open_scene(&s, 1);
-    name_lease(&lease, "vm1");
-    CHECK(host_change(&s.a, DPX_CHANGE_CREATE, &lease, 9) == DPX_DONE);
+    create_lease(&s, &lease);
     const dpx_geometry *g = &s.disks.geometry;
     uint32_t area = lease.header.area;
     dpx_header header = lease.header;
@@ -472,8 +464,7 @@ static void test_the_ceiling_leaves_no_flag(void)
     dpx_lease lease;
     dpx_wish wish;
     open_scene(&s, 1);
-    name_lease(&lease, "vm1");
-    CHECK(host_change(&s.a, DPX_CHANGE_CREATE, &lease, 9) == DPX_DONE);
+    create_lease(&s, &lease);
     CHECK(take(&s.a, &lease, DPX_MODE_EXCLUSIVE, &wish) == DPX_DONE);
     CHECK(release(&s.a, &lease) == DPX_DONE);
     dpx_own highest = own_of(&s.disks, lease.header.area, s.c.world.self.slot);

@@ -7,8 +7,7 @@ static void test_cost_table(uint32_t disks)
     dpx_lease lease, same;
     dpx_wish wish;
     open_scene(&s, disks);
-    name_lease(&lease, "vm1");
-    CHECK(host_change(&s.a, DPX_CHANGE_CREATE, &lease, 9) == DPX_DONE);
+    create_lease(&s, &lease);
     name_lease(&lease, "vm1");
     s.disks.stages = s.disks.writes = s.disks.reads = 0;
     CHECK(take(&s.a, &lease, DPX_MODE_EXCLUSIVE, &wish) == DPX_DONE); /* never seen: R W R */
@@ -266,8 +265,7 @@ static void test_damage_is_not_free(void)
     dpx_wish wish;
     dpx_cause cause;
     open_scene(&s, 1);
-    name_lease(&at_a, "vm1");
-    CHECK(host_change(&s.a, DPX_CHANGE_CREATE, &at_a, 9) == DPX_DONE);
+    create_lease(&s, &at_a);
     uint64_t block = dpx_own_block(&s.disks.geometry, at_a.header.area, s.b.world.self.slot);
     disk_block(&s.disks, 0, block)[100] ^= 1;
     wish = (dpx_wish){.lease = &at_a, .mode = DPX_MODE_EXCLUSIVE};
@@ -310,8 +308,7 @@ static void test_another_name_in_the_area(void)
     dpx_lease old_name, new_name, elsewhere;
     dpx_wish wish;
     open_scene(&s, 3);
-    name_lease(&old_name, "vm1");
-    CHECK(host_change(&s.a, DPX_CHANGE_CREATE, &old_name, 9) == DPX_DONE);
+    create_lease(&s, &old_name);
     name_lease(&elsewhere, "vm1");
     CHECK(host_change(&s.b, DPX_CHANGE_DELETE, &elsewhere, 0) == DPX_DONE);
     uint32_t area = old_name.header.area;
