@@ -216,13 +216,17 @@ static void check_not_there(world *w, const host *h, uint8_t name, uint64_t bega
                 t->area_of[name]);
 }
 
-static bool holds_in(const host *h, uint32_t area)
+/* The flag of this host stands in an area, and none of its leases there accounts for it; 0: not so. */
+static uint64_t flag_left_up(const world *w, const host *h, uint32_t area)
 {
-    bool holds = false;
+    const own_truth *own = &w->truth->own[area][h->world.self.slot];
+    if (own->life != h->life + 1)
+        return 0;
     for (uint32_t i = 0; i < MAX_NAMES; i++)
-        holds |= h->leases[i].located && h->leases[i].header.area == area &&
-                 (h->busy[i] || h->must_lower[i] || h->leases[i].hold != 0);
-    return holds;
+        if (h->leases[i].located && h->leases[i].header.area == area &&
+            (h->busy[i] || h->must_lower[i] || h->leases[i].hold != 0))
+            return 0;
+    return own->hold;
 }
 
 /* An attempt that failed has taken its flags down (unless others of this host stand there). */
@@ -230,12 +234,10 @@ static void check_lowered(world *w, const host *h, const task *task)
 {
     for (uint32_t i = 0; i < task->count; i++) {
         const dpx_lease *lease = task->wishes[i].lease;
-        uint32_t area = lease->header.area;
-        const own_truth *own = &w->truth->own[area][h->world.self.slot];
-        bool up = own->life == h->life + 1 && own->hold != 0;
-        if (lease->located && up && !h->changing && !holds_in(h, area))
+        uint64_t flag = lease->located && !h->changing ? flag_left_up(w, h, lease->header.area) : 0;
+        if (flag != 0)
             violate(w, VIOLATION_NOT_SHOWN, "h%u did not take vm-%u, and its flag %llu stays up", h->index,
-                    task->names[i], MANY(own->hold));
+                    task->names[i], MANY(flag));
     }
 }
 
@@ -353,10 +355,10 @@ void check_changed(world *w, host *h, dpx_verdict verdict)
     if (life_excused(w, h->life))
         return;
     for (uint32_t i = 0; i < w->geometry->max_leases; i++) { /* done or not, its flags are down */
-        const own_truth *own = &t->own[i][h->world.self.slot];
-        if (own->life == h->life + 1 && own->hold != 0 && !holds_in(h, i))
+        uint64_t flag = flag_left_up(w, h, i);
+        if (flag != 0)
             violate(w, VIOLATION_NOT_SHOWN, "h%u has ended a change, and its flag %llu in area %u stays up", h->index,
-                    MANY(own->hold), i);
+                    MANY(flag), i);
     }
     bool steady = name < MAX_NAMES && t->changed_at[name] < h->change_began &&
                   h->change_began > t->blind_until[h->index];
