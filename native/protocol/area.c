@@ -71,9 +71,10 @@ static bool agreed(const dpx_geometry *geometry, const uint8_t *const images[], 
 {
     uint32_t votes = 0;
     for (uint32_t d = 0; d < geometry->disks; d++) {
-        dpx_key key = images[d] ? dpx_block_key(images[d]) : (dpx_key){0};
-        votes += images[d] &&
-                 dpx_copy_order(key.generation, key.sequence, header->directory_token, header->sequence) == 0;
+        if (!images[d])
+            continue;
+        dpx_key key = dpx_block_key(images[d]);
+        votes += dpx_copy_order(key.generation, key.sequence, header->directory_token, header->sequence) == 0;
     }
     return votes >= dpx_majority(geometry);
 }
