@@ -107,6 +107,8 @@ class Geometry:
     created_at: Final[int]
     slots_at: Final[int]
     notices_at: Final[int]
+    groups_at: Final[int]
+    group_blocks: Final[int]
     areas_at: Final[int]
     notice_blocks: Final[int]
     notice_entries: Final[int]

@@ -21,6 +21,7 @@ from diskpaxos.inspect import (
     block_dtype,
     disks_in_use,
     read_blocks,
+    read_notices,
     read_slots,
 )
 from diskpaxos.layout import Kind, LeaseState, SlotState
@@ -35,6 +36,7 @@ _KINDS = {
     Kind.NOTICE: "notice block",
     Kind.HEADER: "lease header",
     Kind.OWN: "own block",
+    Kind.GROUP: "group block",
 }
 
 
@@ -165,6 +167,7 @@ def survey(space: Lockspace) -> Damage:
     _survey(space, read_slots(space), damage)
     notices = geometry.max_hosts * geometry.notice_blocks
     _survey(space, read_blocks(space, geometry.notices_at, notices), damage)
+    _survey(space, read_blocks(space, geometry.groups_at, geometry.group_blocks), damage)
     for area, blocks in area_chunks(space):
         _survey(space, blocks, damage)
         damage.old_headers += [area + row for row in _old_headers(*_parts(space, blocks))]
@@ -236,9 +239,8 @@ def _damage_finding(damaged: DamagedBlock) -> Finding:
 def _slots(space: Lockspace, slots: Blocks) -> Iterator[Finding]:
     geometry = space.geometry
     records = slots.as_kind(Kind.SLOT)
-    parts = read_blocks(space, geometry.notices_at, geometry.max_hosts * geometry.notice_blocks)
-    entries = parts.as_kind(Kind.NOTICE)["entries"].reshape(geometry.max_hosts, -1)
-    sound: Array = np.all(parts.sound.reshape(geometry.max_hosts, -1), axis=1)
+    notices = read_notices(space)
+    written = np.count_nonzero(notices.about, axis=1)
     for slot, record in enumerate(records):
         if not slots.sound[slot]:
             continue
@@ -246,9 +248,9 @@ def _slots(space: Lockspace, slots: Blocks) -> Iterator[Finding]:
             if int(record[name]) != getattr(geometry, name) and record["state"] != SlotState.FREE:
                 text = f"slot {slot} keeps {name} = {int(record[name]) / 1e9:g} s, not the lockspace's"
                 yield Finding("warning", "other-timings", text, "let that host join anew", slot=slot)
-        written = int((entries[slot] != 0).sum())
-        if sound[slot] and int(record["notices"]) == 0 and written and record["state"] == SlotState.ACTIVE:
-            text = f"slot {slot} says that it carries no death notices, {written} are there"
+        unsaid = int(record["notices"]) == 0 and written[slot] > 0
+        if notices.sound[slot] and unsaid and record["state"] == SlotState.ACTIVE:
+            text = f"slot {slot} says that it carries no death notices, {written[slot]} are there"
             yield Finding("note", "unannounced-notices", text, "none needed unless it stays so", slot=slot)
 
 

@@ -219,7 +219,14 @@ class IncompatibleError(LockspaceError):
             if features
             else "has a format version that this release does not know" + (f" ({version})" if version else "")
         )
-        super().__init__(path, f"{path} {reason}", advice="use the release of diskpaxos that formatted it")
+        advice = "use the release of diskpaxos that formatted it"
+        if not features and 0 < version < 2:
+            # Version 1 never left development: nothing of it is worth converting.
+            advice = (
+                "end every host that uses it, then format it anew with `diskpaxos init --force`; "
+                "leases are created again as they are taken"
+            )
+        super().__init__(path, f"{path} {reason}", advice=advice)
         self.version = version
         self.features = features
 

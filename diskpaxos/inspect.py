@@ -319,21 +319,39 @@ def _ask_member(hosts: list[HostInfo], peers: list[_core.PeerInfo]) -> None:
         hosts[peer.slot] = replace(host, liveness=liveness, drain=drain, silent_for=silent_for)
 
 
+@dataclass(frozen=True, slots=True)
+class Notices:
+    """What every slot says of every other one.
+
+    ``about``: writers × slots, the entries' low 32 bits (0: nothing); ``sound``: per writer, all its blocks are.
+    """
+
+    about: Array
+    sound: Array
+
+
+def read_notices(space: Lockspace) -> Notices:
+    """The notice blocks of all slots, merged over the disks."""
+    geometry = space.geometry
+    blocks = read_blocks(space, geometry.notices_at, geometry.max_hosts * geometry.notice_blocks)
+    entries = blocks.as_kind(Kind.NOTICE)["entries"].reshape(geometry.notice_blocks, geometry.max_hosts, -1)
+    # Part by part on the disk, slot by slot here.
+    about = (entries & 0xFFFFFFFF).astype(np.uint32).swapaxes(0, 1).reshape(geometry.max_hosts, -1)
+    return Notices(about[:, : geometry.max_hosts], blocks.sound.reshape(geometry.notice_blocks, -1).all(axis=0))
+
+
 def _noticed(space: Lockspace, sights: list[Sight]) -> dict[int, bool]:
     """Slots whose present incarnation some host wrote a death notice about; True: with the fenced bit."""
-    geometry = space.geometry
     writers = [slot for slot, sight in enumerate(sights) if sight.sound and int(sight.record["notices"])]
     if not writers:
         return {}
-    parts = geometry.notice_blocks
-    blocks = read_blocks(space, geometry.notices_at, geometry.max_hosts * parts)
-    entries = blocks.as_kind(Kind.NOTICE)["entries"].reshape(geometry.max_hosts, -1)[:, : geometry.max_hosts]
+    notices = read_notices(space)
     found: dict[int, bool] = {}
     for slot, sight in enumerate(sights):
         if not sight.sound or sight.record["state"] == SlotState.FREE:
             continue
         generation = int(sight.record["generation"]) & _core.NOTICE_GENERATION
-        about = entries[writers, slot]
+        about = notices.about[writers, slot]
         hits = about[(about & _core.NOTICE_GENERATION) == generation]
         if generation and len(hits):
             found[slot] = bool((hits & _core.NOTICE_FENCED).any())

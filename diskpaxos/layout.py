@@ -22,6 +22,7 @@ class Kind(IntEnum):
     NOTICE = 3
     HEADER = 4
     OWN = 5
+    GROUP = 6
 
 
 class SlotState(IntEnum):

@@ -62,7 +62,10 @@ def repair(space: Lockspace, *, progress: Progress = None) -> RepairReport:
     _superblocks(space, report)
     damage = survey(space)
     report.left += damage.unread.values()
-    damaged = damage.blocks
+    for item in (item for item in damage.blocks if item.kind is Kind.GROUP):  # nobody's yet: empty on every disk
+        _write(space, list(item.flaws), item.block, [record.tobytes() for record in _empty(space, item.block)])
+        report.mended.append(_name(item))
+    damaged = [item for item in damage.blocks if item.kind is not Kind.GROUP]
     lost = [item for item in damaged if not item.sound and item.kind is not Kind.OWN]
     lost += [_old_header(space, area) for area in damage.old_headers]
     if lost:
@@ -85,7 +88,7 @@ def repair(space: Lockspace, *, progress: Progress = None) -> RepairReport:
 
 def _name(item: DamagedBlock) -> str:
     where = f"area {item.area}" if item.kind in (Kind.HEADER, Kind.OWN) else ""
-    slot = f"slot {item.slot}" if item.kind is not Kind.HEADER else ""
+    slot = f"slot {item.slot}" if item.kind not in (Kind.HEADER, Kind.GROUP) else ""
     flaws = ", ".join(f"{flaw} on disk {disk}" for disk, flaw in item.flaws.items())
     return f"{item.kind.name.lower()} block {item.block} ({', '.join(filter(None, (slot, where)))}): {flaws}"
 
@@ -283,6 +286,7 @@ def _new_notices(space: Lockspace, item: DamagedBlock) -> list[bytes]:
     records = _empty(space, item.block)
     for record in records:
         record["generation"] = slots[item.slot]["generation"]
+        record["nonce"] = slots[item.slot]["nonce"]
         record["sequence"] = 1
         if int(slots[item.slot]["notices"]) == 0:
             continue

@@ -219,6 +219,14 @@ cdef class Geometry:
         return self.shape.notices_at
 
     @property
+    def groups_at(self):
+        return self.shape.groups_at
+
+    @property
+    def group_blocks(self):
+        return self.shape.group_blocks
+
+    @property
     def areas_at(self):
         return self.shape.areas_at
 

@@ -55,9 +55,11 @@ cdef extern from "format/format.h" nogil:
         char name[64]
         uint64_t slots_at
         uint64_t notices_at
+        uint64_t groups_at
         uint64_t areas_at
         uint32_t notice_blocks
         uint32_t notice_entries
+        uint32_t group_blocks
         uint32_t area_blocks
         uint64_t total_blocks
 

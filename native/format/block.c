@@ -83,7 +83,8 @@ static bool own_sound(const dpx_disk_own *block, const dpx_geometry *geometry, u
            dpx_own_block(geometry, area, slot) == index &&
            dpx_load32(&block->target) < geometry->max_leases && block->mode <= DPX_MODE_EXCLUSIVE &&
            (hold == 0 || block->mode != DPX_MODE_NONE) && hold <= ballot &&
-           dpx_load64(&block->last_exclusive) <= ballot &&
+           dpx_load64(&block->last_exclusive) <= ballot && dpx_load64(&block->certainly_taken) <= ballot &&
+           block->value_length <= DPX_VALUE_MAX &&
            dpx_text_sound(block->label, block->label_length, sizeof block->label);
 }
 
@@ -96,6 +97,9 @@ static bool fields_sound(const void *data, const dpx_geometry *geometry, enum dp
         return slot_sound(data, geometry, index);
     case DPX_KIND_NOTICE:
         return dpx_place_of(geometry, index).kind == DPX_KIND_NOTICE;
+    case DPX_KIND_GROUP:
+        return dpx_place_of(geometry, index).kind == DPX_KIND_GROUP &&
+               dpx_load32(&((const dpx_disk_group *)data)->group) == dpx_place_of(geometry, index).group;
     case DPX_KIND_HEADER:
         return header_sound(data, geometry, index);
     case DPX_KIND_OWN:
@@ -143,6 +147,12 @@ void dpx_block_seal(void *data, const dpx_geometry *geometry)
 {
     dpx_disk_common *common = data;
     dpx_store32(&common->crc32c, dpx_block_crc(data, geometry->block_size));
+}
+
+uint32_t dpx_block_checksum(const void *data)
+{
+    const dpx_disk_common *common = data;
+    return dpx_load32(&common->crc32c);
 }
 
 dpx_key dpx_block_key(const void *data)

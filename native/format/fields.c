@@ -23,6 +23,7 @@
 #define SUPER(member, type) ONE(DPX_KIND_SUPERBLOCK, dpx_disk_superblock, member, type)
 #define SLOT(member, type) ONE(DPX_KIND_SLOT, dpx_disk_slot, member, type)
 #define HEADER(member, type) ONE(DPX_KIND_HEADER, dpx_disk_header, member, type)
+#define GROUP(member, type) ONE(DPX_KIND_GROUP, dpx_disk_group, member, type)
 #define OWN(member, type) ONE(DPX_KIND_OWN, dpx_disk_own, member, type)
 
 const dpx_field dpx_fields[] = {
@@ -65,8 +66,14 @@ const dpx_field dpx_fields[] = {
     SLOT(space_name, 's'),
     SLOT(reserved, 'b'),
     SLOT(mailbox, 'b'),
+    SLOT(predecessor_generation, 'u'),
+    SLOT(predecessor_nonce, 'i'),
+    SLOT(reservation_key, 'u'),
+    SLOT(time_namespace, 'u'),
+    SLOT(predecessor_slot, 'u'),
     SLOT(reserved_end, 'b'),
 
+    ONE(DPX_KIND_NOTICE, dpx_disk_notice, nonce, 'i'),
     MANY(DPX_KIND_NOTICE, dpx_disk_notice, entries, 'u'),
 
     HEADER(area, 'u'),
@@ -95,9 +102,17 @@ const dpx_field dpx_fields[] = {
     OWN(target, 'u'),
     OWN(mode, 'u'),
     OWN(label_length, 'u'),
+    OWN(value_length, 'u'),
     OWN(reserved_a, 'b'),
     OWN(label, 's'),
+    OWN(certainly_taken, 'u'),
+    OWN(holder, 'i'),
+    OWN(value_token, 'u'),
+    OWN(value, 'b'),
     OWN(reserved, 'b'),
+
+    GROUP(group, 'u'),
+    GROUP(reserved, 'b'),
 };
 
 const size_t dpx_field_count = sizeof dpx_fields / sizeof dpx_fields[0];

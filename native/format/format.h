@@ -32,8 +32,10 @@ typedef struct dpx_geometry {
     /* Derived by dpx_geometry_derive; block numbers and counts of blocks. */
     uint64_t slots_at;
     uint64_t notices_at;
+    uint64_t groups_at;
     uint64_t areas_at;
-    uint32_t notice_blocks; /* per slot */
+    uint32_t notice_blocks; /* per slot, and parts of the region of notices */
+    uint32_t group_blocks;
     uint32_t notice_entries; /* per block */
     uint32_t area_blocks;   /* per lease, padding included; 1 + max_hosts of them carry meaning */
     uint64_t total_blocks;
@@ -44,7 +46,10 @@ typedef struct dpx_geometry {
 bool dpx_geometry_derive(dpx_geometry *geometry);
 
 uint64_t dpx_slot_block(const dpx_geometry *geometry, uint32_t slot);
+/* Block `part` of a slot's notices.  All blocks of one part lie side by side, so that what is said about a
+ * slot is fetched by one read: part slot / notice_entries, max_hosts blocks from that of slot 0. */
 uint64_t dpx_notice_block(const dpx_geometry *geometry, uint32_t slot, uint32_t part);
+uint64_t dpx_group_block(const dpx_geometry *geometry, uint32_t group);
 uint64_t dpx_header_block(const dpx_geometry *geometry, uint32_t area);
 uint64_t dpx_own_block(const dpx_geometry *geometry, uint32_t area, uint32_t slot);
 
@@ -101,6 +106,9 @@ typedef struct dpx_key {
 } dpx_key;
 dpx_key dpx_block_key(const void *data);
 
+/* The checksum field of a block: of a sound one, a short name for exactly that content. */
+uint32_t dpx_block_checksum(const void *data);
+
 /* ---- decoded blocks ---- */
 
 typedef struct dpx_incarnation {
@@ -133,6 +141,15 @@ static inline int dpx_copy_order(uint64_t generation_a, uint64_t sequence_a, uin
     return 0;
 }
 
+/* A request to another host, in the asker's own slot record. */
+typedef struct dpx_mail {
+    enum dpx_mail_kind kind;
+    uint32_t slot;
+    uint64_t generation;
+    uint32_t area;
+    uint64_t serial;
+} dpx_mail;
+
 typedef struct dpx_slot_record {
     dpx_incarnation who; /* generation also of a free record */
     uint64_t sequence;
@@ -151,18 +168,31 @@ typedef struct dpx_slot_record {
     uint64_t outage_tolerance; /* the owner's S, K, W, ns */
     uint64_t kill_grace;
     uint64_t watchdog_timeout;
+    dpx_mail mailbox[DPX_MAILS];
+    dpx_incarnation predecessor; /* generation 0: none */
+    uint64_t reservation_key;
+    uint64_t time_namespace;
     char host_name[DPX_HOST_NAME_MAX + 1];
 } dpx_slot_record;
 
 void dpx_slot_decode(const void *data, dpx_slot_record *record);
 void dpx_slot_encode(void *data, const dpx_geometry *geometry, uint32_t disk, const dpx_slot_record *record);
 
+/* What one slot says of another: about, DPX_NOTICE_GENERATION and DPX_NOTICE_FENCED (0: nothing); certificate,
+ * the checksum field of the record whose silence that rests on, on the disk where the entry lies (0: nothing). */
+typedef struct dpx_notice {
+    uint32_t about;
+    uint32_t certificate;
+} dpx_notice;
+
 /* entries: geometry->notice_entries of them, the ones of this part of the array. */
-void dpx_notice_decode(const void *data, const dpx_geometry *geometry, uint64_t *generation,
-                       uint64_t *sequence, uint32_t *entries);
-void dpx_notice_encode(void *data, const dpx_geometry *geometry, uint32_t disk, uint32_t slot,
-                       uint32_t part, uint64_t generation, uint64_t sequence, uint64_t written_at,
-                       const uint32_t *entries);
+void dpx_notice_decode(const void *data, const dpx_geometry *geometry, dpx_incarnation *who, uint64_t *sequence,
+                       dpx_notice *entries);
+void dpx_notice_encode(void *data, const dpx_geometry *geometry, uint32_t disk, uint32_t part,
+                       const dpx_incarnation *who, uint64_t sequence, uint64_t written_at,
+                       const dpx_notice *entries);
+/* One entry of a block, without decoding the rest. */
+dpx_notice dpx_notice_entry(const void *data, uint32_t position);
 
 typedef struct dpx_header {
     uint64_t directory_token; /* the block's generation */
@@ -190,12 +220,14 @@ typedef struct dpx_own {
     uint64_t ballot;
     uint64_t hold;
     uint64_t last_exclusive;
+    uint64_t certainly_taken;
     uint64_t change_token;
     uint64_t ticket;
     uint64_t ticket_at;
     uint64_t held_since;
     uint32_t target;
     enum dpx_mode mode;
+    dpx_uuid holder;
     uint8_t label_length;
     char label[65];
 } dpx_own;
@@ -216,6 +248,7 @@ typedef struct dpx_place {
     uint32_t slot;
     uint32_t part;
     uint32_t area;
+    uint32_t group;
 } dpx_place;
 dpx_place dpx_place_of(const dpx_geometry *geometry, uint64_t index);
 

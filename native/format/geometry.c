@@ -37,12 +37,14 @@ bool dpx_geometry_derive(dpx_geometry *geometry)
 
     uint32_t block_size = geometry->block_size;
     uint32_t hosts = geometry->max_hosts;
-    geometry->notice_entries = (block_size - (uint32_t)sizeof(dpx_disk_common)) / 4;
+    geometry->notice_entries = (block_size - (uint32_t)offsetof(dpx_disk_notice, entries)) / 8;
     geometry->notice_blocks = (hosts + geometry->notice_entries - 1) / geometry->notice_entries;
     geometry->slots_at = aligned(1, block_size);
     geometry->notices_at = geometry->slots_at + aligned(hosts, block_size);
-    geometry->areas_at =
+    geometry->group_blocks = (hosts + DPX_GROUP_SLOTS - 1) / DPX_GROUP_SLOTS;
+    geometry->groups_at =
         geometry->notices_at + aligned((uint64_t)hosts * geometry->notice_blocks, block_size);
+    geometry->areas_at = geometry->groups_at + aligned(geometry->group_blocks, block_size);
     geometry->area_blocks = (uint32_t)aligned(1 + (uint64_t)hosts, block_size);
     geometry->total_blocks =
         geometry->areas_at + (uint64_t)geometry->max_leases * geometry->area_blocks;
@@ -58,7 +60,13 @@ uint64_t dpx_slot_block(const dpx_geometry *geometry, uint32_t slot)
 uint64_t dpx_notice_block(const dpx_geometry *geometry, uint32_t slot, uint32_t part)
 {
     assert(slot < geometry->max_hosts && part < geometry->notice_blocks);
-    return geometry->notices_at + (uint64_t)slot * geometry->notice_blocks + part;
+    return geometry->notices_at + (uint64_t)part * geometry->max_hosts + slot;
+}
+
+uint64_t dpx_group_block(const dpx_geometry *geometry, uint32_t group)
+{
+    assert(group < geometry->group_blocks);
+    return geometry->groups_at + group;
 }
 
 uint64_t dpx_header_block(const dpx_geometry *geometry, uint32_t area)
@@ -101,13 +109,17 @@ dpx_place dpx_place_of(const dpx_geometry *geometry, uint64_t index)
         return place_in_areas(geometry, index - geometry->areas_at);
     if (index == 0) {
         place.kind = DPX_KIND_SUPERBLOCK;
+    } else if (index >= geometry->groups_at) {
+        place.group = (uint32_t)(index - geometry->groups_at);
+        if (place.group < geometry->group_blocks)
+            place.kind = DPX_KIND_GROUP;
     } else if (index >= geometry->notices_at) {
         uint64_t offset = index - geometry->notices_at;
-        uint64_t slot = offset / geometry->notice_blocks;
-        if (slot < geometry->max_hosts) {
+        uint64_t part = offset / geometry->max_hosts;
+        if (part < geometry->notice_blocks) {
             place.kind = DPX_KIND_NOTICE;
-            place.slot = (uint32_t)slot;
-            place.part = (uint32_t)(offset % geometry->notice_blocks);
+            place.slot = (uint32_t)(offset % geometry->max_hosts);
+            place.part = (uint32_t)part;
         }
     } else if (index >= geometry->slots_at && index - geometry->slots_at < geometry->max_hosts) {
         place.kind = DPX_KIND_SLOT;

@@ -15,7 +15,7 @@
 #include <stdint.h>
 
 #define DPX_MAGIC "DPAXOS\r\n" /* 8 bytes; the CR LF shows up text-mode damage */
-#define DPX_FORMAT_VERSION 1
+#define DPX_FORMAT_VERSION 2 /* frozen: what comes later is a feature bit */
 
 #define DPX_BLOCK_MIN 512u
 #define DPX_BLOCK_MAX 4096u
@@ -29,6 +29,7 @@
 #define DPX_LEASE_NAME_MAX 200u    /* bytes of UTF-8 */
 #define DPX_SPACE_NAME_MAX 63u     /* bytes of UTF-8 */
 #define DPX_HOST_NAME_MAX 63u      /* bytes of UTF-8 */
+#define DPX_VALUE_MAX 160u         /* bytes of a lease's value */
 
 #define DPX_DIRECTORY_AREA 0u      /* lease 0 */
 #define DPX_DIRECTORY_NAME "directory"
@@ -43,6 +44,7 @@ enum dpx_kind {
     DPX_KIND_NOTICE = 3,
     DPX_KIND_HEADER = 4,
     DPX_KIND_OWN = 5,
+    DPX_KIND_GROUP = 6,
 };
 
 enum dpx_slot_state { DPX_SLOT_FREE = 0, DPX_SLOT_CLAIMING = 1, DPX_SLOT_ACTIVE = 2 };
@@ -53,6 +55,14 @@ enum dpx_mode { DPX_MODE_NONE = 0, DPX_MODE_SHARED = 1, DPX_MODE_EXCLUSIVE = 2 }
 
 /* Flags of a slot record. */
 #define DPX_SLOT_DRAINS_ON_EXIT 0x01u /* all its I/O is such that process exit waits for it */
+#define DPX_SLOT_AGENT 0x02u          /* a host agent, whose holders may outlive it (S15) */
+
+/* What a host asks of another one, in the mailbox of its own slot record. */
+enum dpx_mail_kind {
+    DPX_MAIL_NONE = 0,
+    DPX_MAIL_REWRITE = 1, /* your own block in this area is damaged: write it anew */
+};
+#define DPX_MAILS 2u
 
 /* A notice entry: 31 low bits of a generation, and whether the machine was fenced or
  * the slot retired by an administrator (its writes cannot come any more). */
@@ -106,6 +116,17 @@ typedef struct dpx_disk_superblock {
 } dpx_disk_superblock;
 static_assert(sizeof(dpx_disk_superblock) == 512, "superblock");
 
+/* A request to the owner of another slot.  Only a request about its very incarnation concerns it. */
+typedef struct dpx_disk_mail {
+    uint32_t kind; /* enum dpx_mail_kind; an unknown one is passed over */
+    uint32_t slot; /* to whom */
+    uint64_t generation;
+    uint32_t area;
+    uint32_t reserved;
+    uint64_t serial; /* new with each request of this incarnation */
+} dpx_disk_mail;
+static_assert(sizeof(dpx_disk_mail) == 32, "request");
+
 /* generation: of the slot; sequence: of this record, never restarts in a generation. */
 typedef struct dpx_disk_slot {
     dpx_disk_common common;
@@ -128,18 +149,35 @@ typedef struct dpx_disk_slot {
     uint8_t host_name[63];
     uint8_t space_name[63];
     uint8_t reserved[2];
-    uint8_t mailbox[64]; /* requests between hosts: not used in this version */
-    uint8_t reserved_end[80];
+    dpx_disk_mail mailbox[DPX_MAILS];
+    uint64_t predecessor_generation; /* the incarnation whose holders this one adopts; 0: none */
+    dpx_uuid predecessor_nonce;
+    uint64_t reservation_key; /* of a persistent reservation on the device; 0: none */
+    uint64_t time_namespace;  /* inode of /proc/PID/ns/time; 0: unknown */
+    uint32_t predecessor_slot;
+    uint8_t reserved_end[36];
 } dpx_disk_slot;
 static_assert(sizeof(dpx_disk_slot) == 512, "slot record");
 
-/* generation: of the slot that writes them.  Entry i of a slot's array is about slot i. */
-#define DPX_NOTICES_PER_SECTOR 112u
+/* generation and nonce: of the incarnation that wrote it.  Entry i of a slot's array is about slot i:
+ * the low 32 bits say which of its incarnations are dead, the high ones certify the silence that says so
+ * (the checksum of the slot's record as this disk showed it all that time; 0: nothing is certified). */
+#define DPX_NOTICES_PER_SECTOR 54u
 typedef struct dpx_disk_notice {
     dpx_disk_common common;
-    uint32_t entries[DPX_NOTICES_PER_SECTOR]; /* a 4096-byte block holds 1008 */
+    dpx_uuid nonce;
+    uint64_t entries[DPX_NOTICES_PER_SECTOR]; /* a 4096-byte block holds 502 */
 } dpx_disk_notice;
 static_assert(sizeof(dpx_disk_notice) == 512, "notice block");
+
+/* One for every 64 slots.  Reserved: a place where heartbeats of a group might be summed up. */
+#define DPX_GROUP_SLOTS 64u
+typedef struct dpx_disk_group {
+    dpx_disk_common common;
+    uint32_t group;
+    uint8_t reserved[444];
+} dpx_disk_group;
+static_assert(sizeof(dpx_disk_group) == 512, "group block");
 
 /* generation: the directory token under which it was written (so copies stay ordered
  * across writers); sequence: +1 with each write. */
@@ -177,9 +215,14 @@ typedef struct dpx_disk_own {
     uint32_t target;          /* in area 0: the area whose header is about to change */
     uint8_t mode;             /* enum dpx_mode; with a ticket: what is waited for */
     uint8_t label_length;
-    uint8_t reserved_a[2];
-    uint8_t label[64]; /* of the holder or waiter, for people */
-    uint8_t reserved[272];
+    uint8_t value_length;
+    uint8_t reserved_a;
+    uint8_t label[64];         /* of the holder or waiter, for people */
+    uint64_t certainly_taken;  /* highest token under which this slot has certainly taken the lease exclusively */
+    dpx_uuid holder;           /* of the VM, or of whatever else holds or waits; zero: none given */
+    uint64_t value_token;      /* under which the value was written */
+    uint8_t value[DPX_VALUE_MAX]; /* reserved: what holders of the lease leave to the next one */
+    uint8_t reserved[80];
 } dpx_disk_own;
 static_assert(sizeof(dpx_disk_own) == 512, "own block");
 

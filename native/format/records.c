@@ -10,6 +10,27 @@ static void shape_load_times(const dpx_disk_shape *shape, dpx_slot_record *recor
 
 /* ---- slot records ---- */
 
+static void mailbox_load(const dpx_disk_mail *mailbox, dpx_mail *mails)
+{
+    for (uint32_t i = 0; i < DPX_MAILS; i++)
+        mails[i] = (dpx_mail){.kind = (enum dpx_mail_kind)dpx_load32(&mailbox[i].kind),
+                              .slot = dpx_load32(&mailbox[i].slot),
+                              .generation = dpx_load64(&mailbox[i].generation),
+                              .area = dpx_load32(&mailbox[i].area),
+                              .serial = dpx_load64(&mailbox[i].serial)};
+}
+
+static void mailbox_store(dpx_disk_mail *mailbox, const dpx_mail *mails)
+{
+    for (uint32_t i = 0; i < DPX_MAILS; i++) {
+        dpx_store32(&mailbox[i].kind, (uint32_t)mails[i].kind);
+        dpx_store32(&mailbox[i].slot, mails[i].slot);
+        dpx_store64(&mailbox[i].generation, mails[i].generation);
+        dpx_store32(&mailbox[i].area, mails[i].area);
+        dpx_store64(&mailbox[i].serial, mails[i].serial);
+    }
+}
+
 void dpx_slot_decode(const void *data, dpx_slot_record *record)
 {
     const dpx_disk_slot *block = data;
@@ -30,8 +51,14 @@ void dpx_slot_decode(const void *data, dpx_slot_record *record)
         .notices = dpx_load32(&block->notices),
         .software = dpx_load32(&block->software),
         .joined_at = dpx_load64(&block->joined_at),
+        .predecessor = {.slot = dpx_load32(&block->predecessor_slot),
+                        .generation = dpx_load64(&block->predecessor_generation),
+                        .nonce = block->predecessor_nonce},
+        .reservation_key = dpx_load64(&block->reservation_key),
+        .time_namespace = dpx_load64(&block->time_namespace),
     };
     shape_load_times(&block->shape, record);
+    mailbox_load(block->mailbox, record->mailbox);
     dpx_text_load(record->host_name, DPX_HOST_NAME_MAX, block->host_name, block->host_name_length);
 }
 
@@ -54,6 +81,12 @@ void dpx_slot_encode(void *data, const dpx_geometry *geometry, uint32_t disk, co
     dpx_store32(&block->notices, record->notices);
     dpx_store32(&block->software, record->software);
     dpx_store64(&block->joined_at, record->joined_at);
+    mailbox_store(block->mailbox, record->mailbox);
+    dpx_store32(&block->predecessor_slot, record->predecessor.slot);
+    dpx_store64(&block->predecessor_generation, record->predecessor.generation);
+    block->predecessor_nonce = record->predecessor.nonce;
+    dpx_store64(&block->reservation_key, record->reservation_key);
+    dpx_store64(&block->time_namespace, record->time_namespace);
 
     dpx_shape_store(&block->shape, geometry);
     /* The owner's times; a record that names none (a free one) repeats the lockspace's. */
@@ -74,25 +107,36 @@ void dpx_slot_encode(void *data, const dpx_geometry *geometry, uint32_t disk, co
 
 /* ---- notice blocks ---- */
 
-void dpx_notice_decode(const void *data, const dpx_geometry *geometry, uint64_t *generation,
-                       uint64_t *sequence, uint32_t *entries)
+dpx_notice dpx_notice_entry(const void *data, uint32_t position)
 {
-    const dpx_disk_common *common = data;
-    const uint8_t *array = (const uint8_t *)data + sizeof *common;
-    *generation = dpx_load64(&common->generation);
-    *sequence = dpx_load64(&common->sequence);
-    for (uint32_t i = 0; i < geometry->notice_entries; i++)
-        entries[i] = dpx_load32(array + 4 * (size_t)i);
+    const uint8_t *array = (const uint8_t *)data + offsetof(dpx_disk_notice, entries);
+    uint64_t entry = dpx_load64(array + 8 * (size_t)position);
+    return (dpx_notice){.about = (uint32_t)entry, .certificate = (uint32_t)(entry >> 32)};
 }
 
-void dpx_notice_encode(void *data, const dpx_geometry *geometry, uint32_t disk, uint32_t slot, uint32_t part,
-                       uint64_t generation, uint64_t sequence, uint64_t written_at, const uint32_t *entries)
+void dpx_notice_decode(const void *data, const dpx_geometry *geometry, dpx_incarnation *who, uint64_t *sequence,
+                       dpx_notice *entries)
 {
-    uint8_t *array = (uint8_t *)data + sizeof(dpx_disk_common);
-    dpx_block_open(data, geometry, DPX_KIND_NOTICE, disk, dpx_notice_block(geometry, slot, part), generation,
-                   sequence, written_at);
+    const dpx_disk_notice *block = data;
+    *who = (dpx_incarnation){.slot = dpx_place_of(geometry, dpx_load64(&block->common.index)).slot,
+                             .generation = dpx_load64(&block->common.generation),
+                             .nonce = block->nonce};
+    *sequence = dpx_load64(&block->common.sequence);
     for (uint32_t i = 0; i < geometry->notice_entries; i++)
-        dpx_store32(array + 4 * (size_t)i, entries[i]);
+        entries[i] = dpx_notice_entry(data, i);
+}
+
+void dpx_notice_encode(void *data, const dpx_geometry *geometry, uint32_t disk, uint32_t part,
+                       const dpx_incarnation *who, uint64_t sequence, uint64_t written_at,
+                       const dpx_notice *entries)
+{
+    dpx_disk_notice *block = data;
+    uint8_t *array = (uint8_t *)data + offsetof(dpx_disk_notice, entries);
+    dpx_block_open(data, geometry, DPX_KIND_NOTICE, disk, dpx_notice_block(geometry, who->slot, part),
+                   who->generation, sequence, written_at);
+    block->nonce = who->nonce;
+    for (uint32_t i = 0; i < geometry->notice_entries; i++)
+        dpx_store64(array + 8 * (size_t)i, (uint64_t)entries[i].certificate << 32 | entries[i].about);
     dpx_block_seal(data, geometry);
 }
 
@@ -156,6 +200,8 @@ void dpx_own_decode(const void *data, dpx_own *own)
         .held_since = dpx_load64(&block->held_since),
         .target = dpx_load32(&block->target),
         .mode = (enum dpx_mode)block->mode,
+        .certainly_taken = dpx_load64(&block->certainly_taken),
+        .holder = block->holder,
     };
     own->label_length =
         (uint8_t)dpx_text_load(own->label, sizeof block->label, block->label, block->label_length);
@@ -166,7 +212,7 @@ void dpx_own_encode(void *data, const dpx_geometry *geometry, uint32_t disk, con
     dpx_disk_own *block = data;
     /* What dpx_block_check would refuse must never reach a disk. */
     assert(own->mode <= DPX_MODE_EXCLUSIVE && (own->hold == 0 || own->mode != DPX_MODE_NONE));
-    assert(own->hold <= own->ballot && own->last_exclusive <= own->ballot);
+    assert(own->hold <= own->ballot && own->last_exclusive <= own->ballot && own->certainly_taken <= own->ballot);
     assert(own->target < geometry->max_leases);
     dpx_block_open(data, geometry, DPX_KIND_OWN, disk, dpx_own_block(geometry, own->area, own->who.slot),
                    own->who.generation, own->sequence, own->written_at);
@@ -183,6 +229,8 @@ void dpx_own_encode(void *data, const dpx_geometry *geometry, uint32_t disk, con
     dpx_store64(&block->ticket_at, own->ticket_at);
     dpx_store64(&block->held_since, own->held_since);
     dpx_store32(&block->target, own->target);
+    dpx_store64(&block->certainly_taken, own->certainly_taken);
+    block->holder = own->holder;
     block->mode = (uint8_t)own->mode;
     size_t length = own->label_length < sizeof own->label ? own->label_length : sizeof own->label - 1;
     block->label_length = (uint8_t)dpx_label_store(block->label, sizeof block->label, own->label, length);
@@ -200,8 +248,14 @@ void dpx_empty_encode(void *data, const dpx_geometry *geometry, uint32_t disk, u
         dpx_slot_record record = {.who.slot = place.slot, .written_at = written_at};
         dpx_slot_encode(data, geometry, disk, &record);
     } else if (place.kind == DPX_KIND_NOTICE) {
-        static const uint32_t none[DPX_BLOCK_MAX / 4];
-        dpx_notice_encode(data, geometry, disk, place.slot, place.part, 0, 0, written_at, none);
+        static const dpx_notice none[DPX_BLOCK_MAX / 8];
+        const dpx_incarnation nobody = {.slot = place.slot};
+        dpx_notice_encode(data, geometry, disk, place.part, &nobody, 0, written_at, none);
+    } else if (place.kind == DPX_KIND_GROUP) {
+        dpx_disk_group *block = data;
+        dpx_block_open(data, geometry, DPX_KIND_GROUP, disk, index, 0, 0, written_at);
+        dpx_store32(&block->group, place.group);
+        dpx_block_seal(data, geometry);
     } else if (place.kind == DPX_KIND_HEADER) {
         dpx_header header = {.area = place.area, .written_at = written_at};
         if (place.area == DPX_DIRECTORY_AREA) {

@@ -26,7 +26,7 @@ static size_t channel_memory(const dpx_geometry *geometry)
 size_t dpx_claim_memory(const dpx_geometry *geometry)
 {
     return geometry->disks * channel_memory(geometry) + sizeof(dpx_claim) +
-           geometry->max_hosts * sizeof(uint32_t) +
+           geometry->max_hosts * sizeof(dpx_notice) +
            (size_t)geometry->disks * notice_reads(geometry) * sizeof(dpx_extent);
 }
 
@@ -47,7 +47,7 @@ dpx_claim *dpx_claim_place(void *memory, dpx_world *world)
         extents += notice_reads(geometry);
         at += channel_memory(geometry);
     }
-    claim->carried = (uint32_t *)(void *)extents;
+    claim->carried = (dpx_notice *)(void *)extents;
     claim->world = world;
     claim->verdict = DPX_RUNNING;
     claim->phase = PHASE_END;
@@ -163,7 +163,7 @@ static void start_write(dpx_claim *claim)
     record->counter = 1;
     record->notices = 0;
     for (uint32_t slot = 0; slot < claim->world->geometry->max_hosts; slot++)
-        record->notices += claim->carried[slot] != 0;
+        record->notices += claim->carried[slot].about != 0;
     claim->written_at = 0;
     claim->world->lifetime_end = claim->t0 + claim->world->geometry->claim_time;
     enter(claim, PHASE_WRITE);
@@ -494,7 +494,7 @@ const dpx_slot_record *dpx_claim_record(const dpx_claim *claim)
     return &claim->record;
 }
 
-const uint32_t *dpx_claim_notices(const dpx_claim *claim)
+const dpx_notice *dpx_claim_notices(const dpx_claim *claim)
 {
     return claim->carried;
 }

@@ -38,6 +38,6 @@ bool dpx_claim_busy(const dpx_claim *claim, uint32_t disk);
 /* When done: the active record as written, and the notices carried on from the slot's
  * earlier life (max_hosts entries, inside the claim's memory). */
 const dpx_slot_record *dpx_claim_record(const dpx_claim *claim);
-const uint32_t *dpx_claim_notices(const dpx_claim *claim);
+const dpx_notice *dpx_claim_notices(const dpx_claim *claim);
 
 #endif

@@ -49,7 +49,7 @@ struct dpx_claim {
     uint64_t phase_limit;
     uint64_t majority_at; /* when the table was read on a majority; 0: not yet */
     uint64_t written_at;  /* last completion of a counted claiming write */
-    uint32_t *carried;    /* max_hosts notice entries of the slot's earlier life */
+    dpx_notice *carried;  /* max_hosts notice entries of the slot's earlier life */
     uint64_t owned;       /* generation in the slot's notice blocks: of its last owner */
     uint32_t known_slot;  /* … of this slot was that one already when the table was read */
     uint64_t known_owned;

@@ -147,9 +147,7 @@ void dpx_claim_notice_reads(dpx_claim *claim, struct claim_channel *channel)
 static void carry_entries(dpx_claim *claim, const dpx_place *place, const uint8_t *data)
 {
     const dpx_geometry *geometry = claim->world->geometry;
-    uint32_t entries[DPX_BLOCK_MAX / 4];
-    uint64_t generation, sequence;
-    dpx_notice_decode(data, geometry, &generation, &sequence, entries);
+    uint64_t generation = dpx_block_key(data).generation;
     uint32_t first = place->part * geometry->notice_entries;
     /* An owner of the slot had that generation, though a late claim may lie over its record. */
     if (place->slot == claim->record.who.slot && generation > claim->owned)
@@ -157,13 +155,13 @@ static void carry_entries(dpx_claim *claim, const dpx_place *place, const uint8_
     if (claim->owned > claim->noticed)
         claim->noticed = claim->owned;
     for (uint32_t i = 0; i < geometry->notice_entries && first + i < geometry->max_hosts; i++)
-        if (place->slot == claim->record.who.slot && entries[i] != 0)
-            claim->carried[first + i] = entries[i];
+        if (place->slot == claim->record.who.slot && dpx_notice_entry(data, i).about != 0)
+            claim->carried[first + i].about = dpx_notice_entry(data, i).about;
     uint32_t mine = claim->record.who.slot;
-    if (mine < first || mine >= first + geometry->notice_entries || entries[mine - first] == 0)
+    if (mine < first || mine >= first + geometry->notice_entries || dpx_notice_entry(data, mine - first).about == 0)
         return;
     uint64_t near = claim->world->peers->slots[mine].record.who.generation;
-    uint64_t about = full_generation(entries[mine - first], near);
+    uint64_t about = full_generation(dpx_notice_entry(data, mine - first).about, near);
     if (about > claim->noticed)
         claim->noticed = about;
 }
@@ -212,13 +210,10 @@ bool dpx_claim_stands(const dpx_claim *claim, const dpx_request *request)
     if (!dpx_incarnation_equal(&record.who, &claim->record.who) || record.state != DPX_SLOT_CLAIMING)
         return false;
     for (uint32_t i = 1; i < request->read_count; i++) {
-        uint32_t entries[DPX_BLOCK_MAX / 4];
-        uint64_t generation, sequence;
         read = &request->reads[i];
         if (dpx_block_check(read->data, geometry, DPX_KIND_NOTICE, request->disk, read->block) != DPX_SOUND)
             return false;
-        dpx_notice_decode(read->data, geometry, &generation, &sequence, entries);
-        if (generation > claim->owned)
+        if (dpx_block_key(read->data).generation > claim->owned)
             return false; /* somebody became the owner since: we slept, or he did */
     }
     return true;
@@ -229,12 +224,12 @@ void dpx_claim_note(const dpx_claim *claim, uint32_t disk, struct claim_channel 
     const dpx_geometry *geometry = claim->world->geometry;
     const dpx_incarnation *who = &claim->record.who;
     for (uint32_t part = 0; part < geometry->notice_blocks; part++) {
-        uint32_t entries[DPX_BLOCK_MAX / 4] = {0};
+        dpx_notice entries[DPX_BLOCK_MAX / 8] = {0};
         uint32_t first = part * geometry->notice_entries;
         uint8_t *data = channel->notices + (size_t)part * geometry->block_size;
         for (uint32_t i = 0; i < geometry->notice_entries && first + i < geometry->max_hosts; i++)
             entries[i] = claim->carried[first + i];
-        dpx_notice_encode(data, geometry, disk, who->slot, part, who->generation, 0, claim->world->wall, entries);
+        dpx_notice_encode(data, geometry, disk, part, who, 0, claim->world->wall, entries);
         channel->reads[part] =
             (dpx_extent){.block = dpx_notice_block(geometry, who->slot, part), .count = 1, .data = data};
     }

@@ -41,11 +41,11 @@ size_t dpx_heart_memory(const dpx_geometry *geometry)
 {
     size_t extents = (size_t)geometry->notice_blocks + geometry->max_hosts;
     return geometry->disks * (channel_memory(geometry) + extents * sizeof(dpx_extent)) + sizeof(dpx_heart) +
-           geometry->max_hosts * (sizeof(struct sentence) + sizeof(uint32_t) + geometry->disks * sizeof(bool));
+           geometry->max_hosts * (sizeof(struct sentence) + sizeof(dpx_notice) + geometry->disks * sizeof(bool));
 }
 
 dpx_heart *dpx_heart_place(void *memory, dpx_world *world, const dpx_slot_record *record,
-                           const uint32_t *notices, uint64_t now)
+                           const dpx_notice *notices, uint64_t now)
 {
     const dpx_geometry *geometry = world->geometry;
     size_t table = aligned((size_t)geometry->max_hosts * geometry->block_size);
@@ -68,7 +68,7 @@ dpx_heart *dpx_heart_place(void *memory, dpx_world *world, const dpx_slot_record
         extents += geometry->notice_blocks + geometry->max_hosts;
         at += channel_memory(geometry);
     }
-    heart->entries = (uint32_t *)(void *)extents;
+    heart->entries = (dpx_notice *)(void *)extents;
     bool *sound = (bool *)(void *)(heart->entries + geometry->max_hosts);
     for (uint32_t d = 0; d < geometry->disks; d++)
         heart->channels[d].sound = sound + (size_t)d * geometry->max_hosts;
@@ -126,13 +126,13 @@ static void build_notices(dpx_heart *heart, uint32_t disk)
     struct heart_channel *channel = &heart->channels[disk];
     uint32_t slot = heart->world->self.slot;
     for (uint32_t part = 0; part < geometry->notice_blocks; part++) {
-        uint32_t entries[DPX_BLOCK_MAX / 4] = {0};
+        dpx_notice entries[DPX_BLOCK_MAX / 8] = {0};
         uint32_t first = part * geometry->notice_entries;
         uint8_t *data = channel->own_notices + (size_t)part * geometry->block_size;
         for (uint32_t i = 0; i < geometry->notice_entries && first + i < geometry->max_hosts; i++)
             entries[i] = heart->entries[first + i];
-        dpx_notice_encode(data, geometry, disk, slot, part, heart->world->self.generation, heart->version,
-                          heart->world->wall, entries);
+        dpx_notice_encode(data, geometry, disk, part, &heart->world->self, heart->version, heart->world->wall,
+                          entries);
         channel->writes[part] =
             (dpx_extent){.block = dpx_notice_block(geometry, slot, part), .count = 1, .data = data};
     }
@@ -378,18 +378,15 @@ static void notices_read(dpx_heart *heart, uint32_t disk, uint64_t now)
     struct heart_channel *channel = &heart->channels[disk];
     for (uint32_t i = 0; i < channel->request.read_count; i++) {
         const dpx_extent *read = &channel->reads[i];
-        uint32_t entries[DPX_BLOCK_MAX / 4];
-        uint64_t generation, sequence;
         if (dpx_block_check(read->data, geometry, DPX_KIND_NOTICE, disk, read->block) != DPX_SOUND) {
             /* It might name us.  Without a majority that can be read, our life runs out. */
             break_chain(heart, channel, now);
             return;
         }
-        dpx_notice_decode(read->data, geometry, &generation, &sequence, entries);
         uint32_t first = dpx_place_of(geometry, read->block).part * geometry->notice_entries;
         for (uint32_t e = 0; e < geometry->notice_entries && first + e < geometry->max_hosts; e++)
-            if (entries[e] != 0)
-                heed_entry(heart, first + e, entries[e]);
+            if (dpx_notice_entry(read->data, e).about != 0)
+                heed_entry(heart, first + e, dpx_notice_entry(read->data, e).about);
     }
     if (heart->end == DPX_ALIVE)
         prove(heart, channel, now);

@@ -23,7 +23,7 @@ size_t dpx_heart_memory(const dpx_geometry *geometry);
 
 /* From a finished claim: its record and notices.  period: S / 8. */
 dpx_heart *dpx_heart_place(void *memory, dpx_world *world, const dpx_slot_record *record,
-                           const uint32_t *notices, uint64_t now);
+                           const dpx_notice *notices, uint64_t now);
 
 dpx_request *dpx_heart_step(dpx_heart *heart, uint64_t now);
 void dpx_heart_complete(dpx_heart *heart, dpx_request *request, uint64_t now);

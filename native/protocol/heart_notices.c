@@ -40,7 +40,7 @@ static void count_notices(dpx_heart *heart)
 {
     uint32_t count = 0;
     for (uint32_t slot = 0; slot < heart->world->geometry->max_hosts; slot++)
-        count += heart->entries[slot] != 0;
+        count += heart->entries[slot].about != 0;
     heart->record.notices = count;
     heart->numbers.notices = count;
 }
@@ -50,7 +50,7 @@ void dpx_heart_sentence(dpx_heart *heart, uint32_t slot, uint64_t generation, bo
     const dpx_peer *peer = &heart->world->peers->slots[slot];
     struct sentence *sentence = &heart->sentences[slot];
     uint32_t entry = (uint32_t)(generation & DPX_NOTICE_GENERATION);
-    heart->entries[slot] = entry | (fenced ? DPX_NOTICE_FENCED : 0);
+    heart->entries[slot] = (dpx_notice){.about = entry | (fenced ? DPX_NOTICE_FENCED : 0)};
     heart->version++;
     *sentence = (struct sentence){.generation = generation,
                                   .version = heart->version,
@@ -68,7 +68,7 @@ static bool served_its_purpose(const dpx_heart *heart, uint32_t slot)
     if (!peer->seen || peer->record.state == DPX_SLOT_CLAIMING)
         return false;
     /* How far the slot has come since, in 31-bit arithmetic. */
-    uint32_t ahead = ((uint32_t)peer->record.who.generation - heart->entries[slot]) & DPX_NOTICE_GENERATION;
+    uint32_t ahead = ((uint32_t)peer->record.who.generation - heart->entries[slot].about) & DPX_NOTICE_GENERATION;
     return ahead <= DPX_NOTICE_GENERATION / 2 && (ahead != 0 || dpx_peer_free(peer));
 }
 
@@ -94,8 +94,8 @@ void dpx_heart_review(dpx_heart *heart, uint64_t now)
         uint64_t wanted = peers->slots[slot].wanted_generation;
         if (slot == heart->world->self.slot)
             continue;
-        if (heart->entries[slot] != 0 && served_its_purpose(heart, slot)) {
-            heart->entries[slot] = 0;
+        if (heart->entries[slot].about != 0 && served_its_purpose(heart, slot)) {
+            heart->entries[slot] = (dpx_notice){0};
             *sentence = (struct sentence){0};
             heart->version++;
             count_notices(heart);

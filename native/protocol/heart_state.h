@@ -50,7 +50,7 @@ struct dpx_heart {
     uint64_t next_beat;
     uint64_t last_proof; /* the issue that the lifetime runs from */
     uint32_t version;    /* of entries[] */
-    uint32_t *entries;   /* max_hosts */
+    dpx_notice *entries; /* max_hosts */
     struct sentence *sentences; /* max_hosts */
     dpx_heart_numbers numbers;
     struct heart_channel channels[DPX_MAX_DISKS];

@@ -59,7 +59,7 @@ static void sound_only_here(input *in, const dpx_geometry *geometry, enum dpx_ki
     MUST(dpx_block_check(block, &other, kind, disk, index) != DPX_SOUND, "in another lockspace");
     MUST(dpx_block_check(block, geometry, kind, disk + 1, index) != DPX_SOUND, "on another disk");
     MUST(dpx_block_check(block, geometry, kind, disk, index + 1) != DPX_SOUND, "at another place");
-    for (uint32_t k = 0; k <= DPX_KIND_OWN + 1; k++)
+    for (uint32_t k = 0; k <= DPX_KIND_GROUP + 1; k++)
         MUST(k == kind || dpx_block_check(block, geometry, (enum dpx_kind)k, disk, index) != DPX_SOUND,
             "as kind %u", k);
     memcpy(before, block, geometry->block_size);
@@ -75,7 +75,7 @@ static void sound_only_here(input *in, const dpx_geometry *geometry, enum dpx_ki
 /* No decoder carries these: unused so far, or not its subject. */
 static bool carried(const dpx_field *field, enum dpx_kind kind)
 {
-    static const char *const others[] = {"mailbox", "space_name", "crc32c", "claim_time", "disk_generation"};
+    static const char *const others[] = {"mailbox", "value", "space_name", "crc32c", "claim_time", "disk_generation"};
     static const char *const times[] = {"outage_tolerance", "kill_grace", "watchdog_timeout"};
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)
         if (strncmp(field->name, others[i], strlen(others[i])) == 0)
@@ -141,19 +141,20 @@ static void encode(uint8_t *block, const dpx_geometry *geometry, uint32_t disk, 
 #elif defined(TARGET_NOTICE)
 #define KIND DPX_KIND_NOTICE
 typedef struct {
-    uint64_t generation, sequence, written_at;
-    uint32_t entries[BLOCK_MAX / 4];
+    dpx_incarnation who;
+    uint64_t sequence, written_at;
+    dpx_notice entries[BLOCK_MAX / 8];
 } record_t;
 static void decode(const uint8_t *block, const dpx_geometry *geometry, record_t *record)
 {
-    dpx_notice_decode(block, geometry, &record->generation, &record->sequence, record->entries);
+    dpx_notice_decode(block, geometry, &record->who, &record->sequence, record->entries);
     record->written_at = dpx_load64(block + offsetof(dpx_disk_common, written_at));
 }
 static void encode(uint8_t *block, const dpx_geometry *geometry, uint32_t disk, uint64_t index, const record_t *record)
 {
     dpx_place place = dpx_place_of(geometry, index);
-    dpx_notice_encode(block, geometry, disk, place.slot, place.part, record->generation, record->sequence,
-                      record->written_at, record->entries);
+    dpx_notice_encode(block, geometry, disk, place.part, &record->who, record->sequence, record->written_at,
+                      record->entries);
 }
 #endif
 
@@ -195,6 +196,8 @@ static void places(input *in, const dpx_geometry *geometry)
         back = dpx_slot_block(geometry, place.slot);
     else if (place.kind == DPX_KIND_NOTICE)
         back = dpx_notice_block(geometry, place.slot, place.part);
+    else if (place.kind == DPX_KIND_GROUP)
+        back = dpx_group_block(geometry, place.group);
     else if (place.kind == DPX_KIND_HEADER)
         back = dpx_header_block(geometry, place.area);
     else if (place.kind == DPX_KIND_OWN)
@@ -203,7 +206,8 @@ static void places(input *in, const dpx_geometry *geometry)
     MUST(index < geometry->total_blocks || place.kind == 0, "something beyond the end");
     uint32_t last = geometry->max_hosts - 1;
     MUST(dpx_slot_block(geometry, last) < geometry->notices_at, "slots run into notices");
-    MUST(dpx_notice_block(geometry, last, geometry->notice_blocks - 1) < geometry->areas_at, "notices into areas");
+    MUST(dpx_notice_block(geometry, last, geometry->notice_blocks - 1) < geometry->groups_at, "notices into groups");
+    MUST(dpx_group_block(geometry, geometry->group_blocks - 1) < geometry->areas_at, "groups into areas");
     MUST(dpx_own_block(geometry, geometry->max_leases - 1, last) < geometry->total_blocks, "areas beyond the end");
     MUST(geometry->notice_blocks * (uint64_t)geometry->notice_entries >= geometry->max_hosts, "too few notices");
     MUST(geometry->areas_at * geometry->block_size % DPX_ALIGNMENT == 0, "areas not aligned");

@@ -42,10 +42,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         dpx_place place = dpx_place_of(&geometry, index);
         bool slot = place.kind == DPX_KIND_SLOT, notice = place.kind == DPX_KIND_NOTICE;
         bool own = place.kind == DPX_KIND_OWN, header = place.kind == DPX_KIND_HEADER;
+        bool group = place.kind == DPX_KIND_GROUP;
         uint64_t back = slot     ? dpx_slot_block(&geometry, place.slot)
                         : notice ? dpx_notice_block(&geometry, place.slot, place.part)
                         : own    ? dpx_own_block(&geometry, place.area, place.slot)
                         : header ? dpx_header_block(&geometry, place.area)
+                        : group  ? dpx_group_block(&geometry, place.group)
                                  : index;
         MUST(back == index, "block %llu comes back as %llu", (unsigned long long)index, (unsigned long long)back);
     }

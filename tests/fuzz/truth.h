@@ -84,15 +84,13 @@ static inline bool noticed(stage *s, uint32_t slot, uint64_t generation)
     for (uint32_t d = 0; d < s->disks.geometry.disks; d++) {
         for (uint32_t writer = 0; writer < HOSTS; writer++) {
             const uint8_t *block;
-            uint32_t entries[DPX_BLOCK_MAX / 4];
-            uint64_t theirs, sequence;
             if (!copy_of(s, d, dpx_notice_block(&s->disks.geometry, writer, 0), DPX_KIND_NOTICE, &block))
                 continue;
-            dpx_notice_decode(block, &s->disks.geometry, &theirs, &sequence, entries);
-            uint32_t ahead = (entries[slot] - (uint32_t)generation) & DPX_NOTICE_GENERATION;
-            if (entries[slot] != 0 && ahead <= DPX_NOTICE_GENERATION / 2)
+            uint32_t about = dpx_notice_entry(block, slot).about;
+            uint32_t ahead = (about - (uint32_t)generation) & DPX_NOTICE_GENERATION;
+            if (about != 0 && ahead <= DPX_NOTICE_GENERATION / 2)
                 return true;
-            if (writer == slot && theirs > generation)
+            if (writer == slot && dpx_block_key(block).generation > generation)
                 return true; /* somebody was its owner since */
         }
     }

@@ -414,7 +414,7 @@ def test_dump_decodes_every_kind_of_block(make_space: Maker) -> None:
     assert space.dump(slot=3)["of_slot"] == 3
     assert space.dump(area=0)["name"] == "directory"
     assert space.dump(area=2, slot=5)["place"] == "own"
-    assert space.dump(block=space.geometry.notice_block(4, 0))["entries"] == [0] * 112
+    assert space.dump(block=space.geometry.notice_block(4, 0))["entries"] == [0] * 54
     assert space.dump(block=2)["place"] == "padding"
     assert uuid.UUID(space.dump()["lockspace"]) == space.uuid
     break_block(space, space.geometry.slot_block(3))

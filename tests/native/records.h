@@ -26,9 +26,9 @@ static inline void put_record(memory_disks *disks, uint32_t disk, const dpx_slot
 static inline void put_note(memory_disks *disks, uint32_t disk, uint32_t slot, uint64_t generation)
 {
     const dpx_geometry *g = &disks->geometry;
-    uint32_t entries[DPX_BLOCK_MAX / 4] = {0};
-    dpx_notice_encode(disk_block(disks, disk, dpx_notice_block(g, slot, 0)), g, disk, slot, 0, generation, 0, 0,
-                      entries);
+    const dpx_notice entries[DPX_BLOCK_MAX / 8] = {0};
+    const dpx_incarnation who = {.slot = slot, .generation = generation};
+    dpx_notice_encode(disk_block(disks, disk, dpx_notice_block(g, slot, 0)), g, disk, 0, &who, 0, 0, entries);
 }
 
 /* A fell silent (or its clock stands still), and B wants to know: from here B's next beat passes sentence. */

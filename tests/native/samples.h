@@ -57,6 +57,11 @@ static inline dpx_slot_record slot_sample(void)
         .outage_tolerance = 4000,
         .kill_grace = 1000,
         .watchdog_timeout = 900,
+        .mailbox = {{.kind = DPX_MAIL_REWRITE, .slot = 5, .generation = 6, .area = 7, .serial = 8},
+                    {.slot = 9, .serial = UINT64_MAX}},
+        .predecessor = {.slot = 62, .generation = 54, .nonce = uuid_of(6)},
+        .reservation_key = UINT64_C(0xfedcba9876543210),
+        .time_namespace = 4026531834,
         .host_name = "host-α",
     };
 }
@@ -89,6 +94,8 @@ static inline dpx_own own_sample(void)
         .ballot = 65536 * 9 + 5,
         .hold = 65536 * 8 + 5,
         .last_exclusive = 65536 * 7 + 5,
+        .certainly_taken = 65536 * 6 + 5,
+        .holder = uuid_of(7),
         .change_token = 16,
         .ticket = 18,
         .ticket_at = 19,

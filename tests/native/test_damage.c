@@ -12,7 +12,8 @@ typedef struct example {
 /* One block of each kind in `block`; its kind and place are returned. */
 static example encode_example(const dpx_geometry *geometry, unsigned which)
 {
-    static const uint32_t entries[1008] = {1, 2, 3};
+    static const dpx_notice entries[DPX_BLOCK_MAX / 8] = {{1, 0}, {2, 5}, {3, 0}};
+    static const dpx_incarnation writer = {.slot = 3, .generation = 1, .nonce = {{7}}};
     dpx_slot_record record = slot_sample();
     dpx_header header = header_sample();
     dpx_own own = own_sample();
@@ -24,7 +25,7 @@ static example encode_example(const dpx_geometry *geometry, unsigned which)
         dpx_slot_encode(block, geometry, 0, &record);
         return (example){DPX_KIND_SLOT, dpx_slot_block(geometry, record.who.slot)};
     case 2:
-        dpx_notice_encode(block, geometry, 0, 3, 0, 1, 2, 3, entries);
+        dpx_notice_encode(block, geometry, 0, 0, &writer, 2, 3, entries);
         return (example){DPX_KIND_NOTICE, dpx_notice_block(geometry, 3, 0)};
     case 3:
         dpx_header_encode(block, geometry, 0, &header);
@@ -68,7 +69,7 @@ static void blocks_out_of_place(void)
         CHECK_EQ(dpx_block_check(block, &foreign, at.kind, 0, at.index), DPX_FLAW_LOCKSPACE);
         CHECK_EQ(dpx_block_check(block, &geometry, at.kind, 1, at.index), DPX_FLAW_DISK);
         CHECK_EQ(dpx_block_check(block, &geometry, at.kind, 0, at.index + 1), DPX_FLAW_INDEX);
-        for (unsigned kind = 1; kind <= 5; kind++)
+        for (unsigned kind = 1; kind <= DPX_KIND_GROUP; kind++)
             if (kind != at.kind)
                 CHECK_EQ(dpx_block_check(block, &geometry, (enum dpx_kind)kind, 0, at.index), DPX_FLAW_KIND);
         memset(block, 0, 512);
@@ -152,6 +153,8 @@ static void fields_out_of_range(void)
     forged(4, "mode", 0, DPX_FLAW_FIELD); /* a flag without a mode */
     forged(4, "hold", UINT64_MAX, DPX_FLAW_FIELD);
     forged(4, "last_exclusive", UINT64_MAX, DPX_FLAW_FIELD);
+    forged(4, "certainly_taken", UINT64_MAX, DPX_FLAW_FIELD);
+    forged(4, "value_length", 161, DPX_FLAW_FIELD);
     forged(4, "label_length", 65, DPX_FLAW_FIELD);
     forged(4, "label", '\n', DPX_FLAW_FIELD);
     forged(4, "hold", 0, DPX_SOUND);
@@ -162,7 +165,7 @@ static void fields_out_of_range(void)
 
 static void table_covers_every_byte(void)
 {
-    for (unsigned kind = DPX_KIND_SUPERBLOCK; kind <= DPX_KIND_OWN; kind++) {
+    for (unsigned kind = DPX_KIND_SUPERBLOCK; kind <= DPX_KIND_GROUP; kind++) {
         unsigned covered[512] = {0};
         for (size_t i = 0; i < dpx_field_count; i++) {
             const dpx_field *field = &dpx_fields[i];

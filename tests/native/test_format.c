@@ -56,16 +56,19 @@ static void geometry_as_documented(void)
     CHECK_EQ(geometry.slots_at, 8);
     CHECK_EQ(geometry.notices_at, 72);
     CHECK_EQ(geometry.notice_entries, DPX_NOTICES_PER_SECTOR);
-    CHECK_EQ(geometry.notice_blocks, 1);
-    CHECK_EQ(geometry.areas_at, 136);
+    CHECK_EQ(geometry.notice_blocks, 2);
+    CHECK_EQ(geometry.groups_at, 200);
+    CHECK_EQ(geometry.group_blocks, 1);
+    CHECK_EQ(geometry.areas_at, 208);
     CHECK_EQ(geometry.area_blocks * 512, 36864);
-    CHECK_EQ(geometry.total_blocks, 136 + 1024 * 72);
+    CHECK_EQ(geometry.total_blocks, 208 + 1024 * 72);
 
     geometry = sample(4096, 1);
     CHECK_EQ(geometry.slots_at, 1);
     CHECK_EQ(geometry.notices_at, 65);
-    CHECK_EQ(geometry.notice_entries, 1008);
-    CHECK_EQ(geometry.areas_at, 129);
+    CHECK_EQ(geometry.notice_entries, 502);
+    CHECK_EQ(geometry.groups_at, 129);
+    CHECK_EQ(geometry.areas_at, 130);
     CHECK_EQ(geometry.area_blocks, 65);
 }
 
@@ -100,7 +103,7 @@ static void geometry_limits(void)
     REFUSED(wrong.name[0] = '\n');
     REFUSED(memset(wrong.name, 'x', sizeof wrong.name));
 #undef REFUSED
-    static const uint32_t hosts[] = {DPX_MIN_HOSTS, 7, 112, 113, DPX_MAX_HOSTS};
+    static const uint32_t hosts[] = {DPX_MIN_HOSTS, 7, 54, 55, 64, 65, DPX_MAX_HOSTS};
     for (size_t i = 0; i < sizeof hosts / sizeof hosts[0]; i++) {
         for (uint32_t size = 512; size <= 4096; size *= 8) {
             dpx_geometry geometry = sample(size, 1);
@@ -125,7 +128,7 @@ static void places_of_all_blocks(void)
         geometry.max_hosts = 115; /* more than one notice block a slot, and padding everywhere */
         geometry.max_leases = 3;
         CHECK(dpx_geometry_derive(&geometry));
-        unsigned seen[6] = {0};
+        unsigned seen[7] = {0};
         for (uint64_t index = 0; index < geometry.total_blocks; index++) {
             dpx_place place = dpx_place_of(&geometry, index);
             seen[place.kind]++;
@@ -133,6 +136,8 @@ static void places_of_all_blocks(void)
                 CHECK_EQ(dpx_slot_block(&geometry, place.slot), index);
             if (place.kind == DPX_KIND_NOTICE)
                 CHECK_EQ(dpx_notice_block(&geometry, place.slot, place.part), index);
+            if (place.kind == DPX_KIND_GROUP)
+                CHECK_EQ(dpx_group_block(&geometry, place.group), index);
             if (place.kind == DPX_KIND_HEADER)
                 CHECK_EQ(dpx_header_block(&geometry, place.area), index);
             if (place.kind == DPX_KIND_OWN)
@@ -141,6 +146,7 @@ static void places_of_all_blocks(void)
         CHECK_EQ(seen[DPX_KIND_SUPERBLOCK], 1);
         CHECK_EQ(seen[DPX_KIND_SLOT], 115);
         CHECK_EQ(seen[DPX_KIND_NOTICE], 115 * geometry.notice_blocks);
+        CHECK_EQ(seen[DPX_KIND_GROUP], 2);
         CHECK_EQ(seen[DPX_KIND_HEADER], 3);
         CHECK_EQ(seen[DPX_KIND_OWN], 3 * 115);
         CHECK_EQ(dpx_place_of(&geometry, geometry.total_blocks).kind, 0);
@@ -264,7 +270,10 @@ static void slot_round_trip(void)
     CHECK(in.start_time == out.start_time && in.pid_namespace == out.pid_namespace);
     CHECK(in.notices == out.notices && in.software == out.software && in.joined_at == out.joined_at);
     CHECK(in.outage_tolerance == out.outage_tolerance && in.kill_grace == out.kill_grace);
-    CHECK(in.watchdog_timeout == out.watchdog_timeout);
+    CHECK(in.watchdog_timeout == out.watchdog_timeout && in.time_namespace == out.time_namespace);
+    CHECK(dpx_incarnation_equal(&in.predecessor, &out.predecessor) && in.reservation_key == out.reservation_key);
+    for (uint32_t i = 0; i < DPX_MAILS; i++)
+        CHECK_BYTES(&in.mailbox[i], &out.mailbox[i], sizeof in.mailbox[i]);
     CHECK_BYTES(in.host_name, out.host_name, sizeof in.host_name);
 
     /* A name that is no text must not make a record that nobody believes. */
@@ -283,17 +292,18 @@ static void notice_round_trip(void)
         dpx_geometry geometry = sample(size, 3);
         geometry.max_hosts = 3000;
         CHECK(dpx_geometry_derive(&geometry));
-        uint32_t in[1008], out[1008];
-        for (uint32_t i = 0; i < 1008; i++)
-            in[i] = i * UINT32_C(2654435761);
-        uint64_t generation, sequence;
+        dpx_notice in[DPX_BLOCK_MAX / 8], out[DPX_BLOCK_MAX / 8];
+        for (uint32_t i = 0; i < DPX_BLOCK_MAX / 8; i++)
+            in[i] = (dpx_notice){.about = i * UINT32_C(2654435761), .certificate = ~i};
+        dpx_incarnation writer = {.slot = 2999, .generation = 4, .nonce = {{1, 2, 3}}}, who;
+        uint64_t sequence;
         uint32_t part = geometry.notice_blocks - 1;
-        dpx_notice_encode(block, &geometry, 1, 2999, part, 4, 5, 6, in);
+        dpx_notice_encode(block, &geometry, 1, part, &writer, 5, 6, in);
         uint64_t index = dpx_notice_block(&geometry, 2999, part);
         CHECK_EQ(dpx_block_check(block, &geometry, DPX_KIND_NOTICE, 1, index), DPX_SOUND);
-        dpx_notice_decode(block, &geometry, &generation, &sequence, out);
-        CHECK_BYTES(in, out, 4 * geometry.notice_entries);
-        CHECK(generation == 4 && sequence == 5);
+        dpx_notice_decode(block, &geometry, &who, &sequence, out);
+        CHECK_BYTES(in, out, sizeof in[0] * geometry.notice_entries);
+        CHECK(dpx_incarnation_equal(&who, &writer) && sequence == 5);
     }
 }
 

@@ -165,7 +165,7 @@ static void test_notices_outlive_their_author(void)
     dpx_slot_record me = host_record(&next.host, 9);
     dpx_claim_begin(next.claim, &me, &left.who.nonce, s.b.world.self.slot, false, s.disks.now, s.disks.now);
     CHECK(run_claim(&next) == DPX_DONE);
-    CHECK(dpx_claim_notices(next.claim)[s.a.world.self.slot] != 0);
+    CHECK(dpx_claim_notices(next.claim)[s.a.world.self.slot].about != 0);
     s.disks.now = stood_still + 6 * DPX_SECOND;
     host_beat(&s.a);
     CHECK(dpx_heart_end(s.a.heart) == DPX_END_NOTICE);

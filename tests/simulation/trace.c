@@ -124,14 +124,16 @@ static const char *const modes[] = {"none", "shared", "exclusive"};
 
 static void tell_notices(FILE *out, const dpx_geometry *geometry, const dpx_place *place, const uint8_t *data)
 {
-    uint64_t generation, sequence;
-    uint32_t entries[DPX_BLOCK_MAX / 4];
-    dpx_notice_decode(data, geometry, &generation, &sequence, entries);
-    fprintf(out, "notices of slot %u generation %llu:", place->slot, MANY(generation));
+    dpx_incarnation who;
+    uint64_t sequence;
+    dpx_notice entries[DPX_BLOCK_MAX / 8];
+    dpx_notice_decode(data, geometry, &who, &sequence, entries);
+    fprintf(out, "notices of slot %u generation %llu nonce %02x%02x sequence %llu:", place->slot, MANY(who.generation),
+            who.nonce.bytes[0], who.nonce.bytes[1], MANY(sequence));
     for (uint32_t i = 0; i < geometry->max_hosts; i++) /* so few slots: all in the first part */
-        if (entries[i])
-            fprintf(out, " slot %u generation %u%s", i, entries[i] & DPX_NOTICE_GENERATION,
-                    entries[i] & DPX_NOTICE_FENCED ? " fenced" : "");
+        if (entries[i].about)
+            fprintf(out, " slot %u generation %u%s certified %08x", i, entries[i].about & DPX_NOTICE_GENERATION,
+                    entries[i].about & DPX_NOTICE_FENCED ? " fenced" : "", entries[i].certificate);
 }
 
 static void tell_block(FILE *out, const dpx_geometry *geometry, const dpx_place *place, const uint8_t *data)

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 PAGES = sorted([*DOCS.rglob("*.md"), *ROOT.glob("*.md"), *(ROOT / "bench").glob("*.md")])
 
-KINDS = {"common": 0, "superblock": 1, "slot": 2, "notice": 3, "header": 4, "own": 5}
+KINDS = {"common": 0, "superblock": 1, "slot": 2, "notice": 3, "header": 4, "own": 5, "group": 6}
 TYPES = {"u": "integer", "b": "bytes", "s": "text", "i": "UUID"}
 
 
@@ -100,3 +100,12 @@ def test_readme_shows_the_tests_command_that_ci_runs() -> None:
         lines = [line for line in block.splitlines()[1:] if line]
         assert len(lines) == 1, "one line, all set-up included"
         assert lines[0].startswith("python3 -m venv "), "in an environment of its own"
+
+
+def test_the_format_is_frozen() -> None:
+    """Version 2 keeps its bytes: what comes later takes a reserved place, under a feature bit.  A reserved
+    place that is taken gets its new rows in this file, and nothing else of it ever changes."""
+    assert _core.FORMAT_VERSION == 2
+    lines = (Path(__file__).parent / "layout-2.txt").read_text().splitlines()[1:]
+    names = {number: kind for kind, number in KINDS.items()}
+    assert lines == [f"{names[f.kind]} {f.offset} {f.size} {f.elements} {f.type} {f.name}" for f in _core.fields()]

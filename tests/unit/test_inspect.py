@@ -57,7 +57,7 @@ def test_dtypes_are_the_cores_table(kind: Kind, block_size: int) -> None:
         if name != "entries":
             assert form.itemsize == field.size * field.elements
     if kind is Kind.NOTICE:
-        assert dtype["entries"].shape == ((block_size - 64) // 4,)
+        assert dtype["entries"].shape == ((block_size - 80) // 8,)
 
 
 def test_superblock_and_header_decode_to_what_was_encoded() -> None:
@@ -171,6 +171,8 @@ def test_places_and_block_numbers_are_each_others_inverse() -> None:
     for area in range(3):
         seen[shape.header_block(area)] = (Kind.HEADER, 0, 0, area)
     seen[0] = (Kind.SUPERBLOCK, 0, 0, 0)
+    for group in range(shape.group_blocks):
+        seen[shape.groups_at + group] = (Kind.GROUP, 0, 0, 0)
     for index in range(shape.total_blocks):
         if index in seen:
             assert shape.place(index) == seen[index]
