@@ -337,7 +337,8 @@ def read_notices(space: Lockspace) -> Notices:
     entries = blocks.as_kind(Kind.NOTICE)["entries"].reshape(geometry.notice_blocks, geometry.max_hosts, -1)
     # Part by part on the disk, slot by slot here.
     about = (entries & 0xFFFFFFFF).astype(np.uint32).swapaxes(0, 1).reshape(geometry.max_hosts, -1)
-    return Notices(about[:, : geometry.max_hosts], blocks.sound.reshape(geometry.notice_blocks, -1).all(axis=0))
+    sound: Array = np.all(blocks.sound.reshape(geometry.notice_blocks, -1), axis=0)
+    return Notices(about[:, : geometry.max_hosts], sound)
 
 
 def _noticed(space: Lockspace, sights: list[Sight]) -> dict[int, bool]:
