@@ -191,6 +191,8 @@ void dpx_notice_decode(const void *data, const dpx_geometry *geometry, dpx_incar
 void dpx_notice_encode(void *data, const dpx_geometry *geometry, uint32_t disk, uint32_t part,
                        const dpx_incarnation *who, uint64_t sequence, uint64_t written_at,
                        const dpx_notice *entries);
+/* Its writer, without decoding the rest. */
+dpx_incarnation dpx_notice_writer(const void *data, uint32_t slot);
 /* One entry of a block, without decoding the rest. */
 dpx_notice dpx_notice_entry(const void *data, uint32_t position);
 

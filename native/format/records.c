@@ -114,13 +114,18 @@ dpx_notice dpx_notice_entry(const void *data, uint32_t position)
     return (dpx_notice){.about = (uint32_t)entry, .certificate = (uint32_t)(entry >> 32)};
 }
 
+dpx_incarnation dpx_notice_writer(const void *data, uint32_t slot)
+{
+    const dpx_disk_notice *block = data;
+    return (dpx_incarnation){
+        .slot = slot, .generation = dpx_load64(&block->common.generation), .nonce = block->nonce};
+}
+
 void dpx_notice_decode(const void *data, const dpx_geometry *geometry, dpx_incarnation *who, uint64_t *sequence,
                        dpx_notice *entries)
 {
     const dpx_disk_notice *block = data;
-    *who = (dpx_incarnation){.slot = dpx_place_of(geometry, dpx_load64(&block->common.index)).slot,
-                             .generation = dpx_load64(&block->common.generation),
-                             .nonce = block->nonce};
+    *who = dpx_notice_writer(data, dpx_place_of(geometry, dpx_load64(&block->common.index)).slot);
     *sequence = dpx_load64(&block->common.sequence);
     for (uint32_t i = 0; i < geometry->notice_entries; i++)
         entries[i] = dpx_notice_entry(data, i);

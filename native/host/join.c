@@ -194,8 +194,7 @@ static dpx_status start_living(dpx_host *host, dpx_failure *failure)
     }
     host->me = *dpx_claim_record(claim->machine.claim);
     dpx_task *heart = host->heart;
-    heart->machine.heart = dpx_heart_place(heart->memory, &host->world, &host->me,
-                                           dpx_claim_notices(claim->machine.claim), now);
+    heart->machine.heart = dpx_heart_place(heart->memory, &host->world, claim->machine.claim, now);
     for (uint32_t d = 0; d < host->geometry.disks; d++)
         dpx_heart_suspect(heart->machine.heart, d, dpx_claim_busy(claim->machine.claim, d));
     atomic_store(&host->gate, host->world.lifetime_end);

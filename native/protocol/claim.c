@@ -12,22 +12,28 @@ static size_t aligned(size_t bytes)
     return (bytes + 4095u) & ~(size_t)4095u;
 }
 
-static uint32_t notice_reads(const dpx_geometry *geometry)
+static uint32_t extents(const dpx_geometry *geometry)
 {
-    return geometry->max_hosts + geometry->notice_blocks;
+    return 1 + geometry->notice_blocks;
+}
+
+static size_t slots_memory(const dpx_geometry *geometry)
+{
+    return aligned((size_t)geometry->max_hosts * geometry->block_size);
 }
 
 static size_t channel_memory(const dpx_geometry *geometry)
 {
-    return aligned(geometry->block_size) + aligned((size_t)geometry->max_hosts * geometry->block_size) +
-           aligned((size_t)notice_reads(geometry) * geometry->block_size);
+    return aligned(geometry->block_size) + 2 * slots_memory(geometry) +
+           aligned((size_t)geometry->notice_blocks * geometry->block_size);
 }
 
 size_t dpx_claim_memory(const dpx_geometry *geometry)
 {
     return geometry->disks * channel_memory(geometry) + sizeof(dpx_claim) +
-           geometry->max_hosts * sizeof(dpx_notice) +
-           (size_t)geometry->disks * notice_reads(geometry) * sizeof(dpx_extent);
+           geometry->notice_blocks * sizeof(struct claim_copy) +
+           (1 + (size_t)geometry->disks) * geometry->max_hosts * sizeof(dpx_notice) +
+           (size_t)geometry->disks * extents(geometry) * sizeof(dpx_extent);
 }
 
 dpx_claim *dpx_claim_place(void *memory, dpx_world *world)
@@ -37,17 +43,19 @@ dpx_claim *dpx_claim_place(void *memory, dpx_world *world)
     size_t buffers = geometry->disks * channel_memory(geometry); /* filled before anybody looks */
     dpx_claim *claim = (dpx_claim *)(void *)(at + buffers);
     memset(claim, 0, dpx_claim_memory(geometry) - buffers);
-    dpx_extent *extents = (dpx_extent *)(void *)(claim + 1);
+    dpx_extent *ios = (dpx_extent *)(void *)(claim + 1);
+    claim->copies = (struct claim_copy *)(void *)(ios + (size_t)geometry->disks * extents(geometry));
+    claim->carried = (dpx_notice *)(void *)(claim->copies + geometry->notice_blocks);
     for (uint32_t d = 0; d < geometry->disks; d++) {
         struct claim_channel *channel = &claim->channels[d];
         channel->block = at;
         channel->table = channel->block + aligned(geometry->block_size);
-        channel->notices = channel->table + aligned((size_t)geometry->max_hosts * geometry->block_size);
-        channel->reads = extents;
-        extents += notice_reads(geometry);
+        channel->notices = channel->table + slots_memory(geometry);
+        channel->own_notices = channel->notices + slots_memory(geometry);
+        channel->reads = ios + (size_t)d * extents(geometry);
+        channel->shown = claim->carried + (1 + (size_t)d) * geometry->max_hosts;
         at += channel_memory(geometry);
     }
-    claim->carried = (dpx_notice *)(void *)extents;
     claim->world = world;
     claim->verdict = DPX_RUNNING;
     claim->phase = PHASE_END;
@@ -66,6 +74,8 @@ static void start_table(dpx_claim *claim, uint64_t now)
 {
     claim->t0 = now; /* noted before the read is issued */
     claim->majority_at = 0;
+    for (uint32_t d = 0; d < claim->world->geometry->disks; d++)
+        claim->channels[d].table_good = claim->channels[d].noted = false;
     claim->phase_limit = now + dpx_io_limit(claim->world->geometry);
     enter(claim, PHASE_TABLE);
     claim->wake = claim->phase_limit;
@@ -85,6 +95,8 @@ void dpx_claim_begin(dpx_claim *claim, const dpx_slot_record *me, const dpx_uuid
     claim->known_slot = DPX_ANY_SLOT;
     claim->known_owned = 0;
     claim->world->finished = false;
+    if (!reclaim) /* nobody is joined yet */
+        claim->world->peers->self = (dpx_incarnation){0};
     memset(&claim->cause, 0, sizeof claim->cause);
     start_table(claim, now);
 }
@@ -107,11 +119,12 @@ static bool returned(const dpx_claim *claim, bool reads_too)
     return true;
 }
 
+/* Disks that have answered as they should; of a note only those where the look that follows counts, too. */
 static uint32_t good_count(const dpx_claim *claim)
 {
     uint32_t good = 0;
     for (uint32_t d = 0; d < claim->world->geometry->disks; d++)
-        good += claim->channels[d].good;
+        good += claim->channels[d].good && (claim->phase != PHASE_NOTE || claim->channels[d].counts);
     return good;
 }
 
@@ -120,8 +133,9 @@ static bool phase_over(const dpx_claim *claim)
 {
     for (uint32_t d = 0; d < claim->world->geometry->disks; d++) {
         const struct claim_channel *channel = &claim->channels[d];
+        bool records = claim->phase == PHASE_ACTIVE || claim->phase == PHASE_FREE;
         bool takes_part = claim->phase == PHASE_TABLE || claim->phase == PHASE_NOTE ||
-                          claim->phase == PHASE_ACTIVE || claim->phase == PHASE_FREE || channel->counts;
+                          (records ? channel->noted : channel->counts);
         if (takes_part && (!channel->sent || channel->request.outstanding))
             return false;
     }
@@ -156,7 +170,7 @@ static void start_write(dpx_claim *claim)
 {
     uint64_t shown = claim->world->peers->slots[claim->record.who.slot].record.who.generation;
     dpx_slot_record *record = &claim->record;
-    record->who.generation = (shown > claim->noticed ? shown : claim->noticed) + 1;
+    record->who.generation = (shown > claim->noticed ? shown : claim->noticed) + dpx_claim_generation_step(claim);
     derive_nonce(claim);
     record->state = DPX_SLOT_CLAIMING;
     record->sequence = 1;
@@ -189,7 +203,9 @@ static void choose(dpx_claim *claim, uint64_t now)
     claim->record.who.slot = slot;
     claim->record.notices = claim->world->peers->slots[slot].record.notices;
     claim->noticed = claim->owned = 0;
-    memset(claim->carried, 0, geometry->max_hosts * sizeof *claim->carried);
+    claim->unread = false;
+    memset(claim->carried, 0, (1 + (size_t)geometry->disks) * geometry->max_hosts * sizeof *claim->carried);
+    memset(claim->copies, 0, geometry->notice_blocks * sizeof *claim->copies);
     for (uint32_t d = 0; d < geometry->disks; d++)
         claim->channels[d].counts = dpx_claim_claimable_on(claim, d, slot);
     enter(claim, PHASE_NOTICES);
@@ -197,11 +213,25 @@ static void choose(dpx_claim *claim, uint64_t now)
 }
 
 /* "I note, then I look": whoever claims after this look finds our note when he checks; whose
- * claim was there before has overwritten our record.  No clock is needed for that. */
+ * claim was there before has overwritten our record.  No clock is needed for that.  The note is issued as soon
+ * after the check as the check after its own beginning: a stopped claimer writes none over a later owner's. */
 static void start_note(dpx_claim *claim)
 {
-    claim->world->lifetime_end = claim->t0 + claim->world->geometry->outage_tolerance;
+    claim->world->lifetime_end = claim->check_limit;
     enter(claim, PHASE_NOTE);
+    claim->wake = claim->t0 + claim->world->geometry->outage_tolerance;
+}
+
+/* Note and look are pairs, disk by disk, like write and read of a round (‡L10). */
+static void look_again(dpx_claim *claim)
+{
+    for (uint32_t d = 0; d < claim->world->geometry->disks; d++) {
+        struct claim_channel *channel = &claim->channels[d];
+        channel->noted = channel->good;
+        channel->counts = channel->counts && channel->noted;
+    }
+    claim->world->lifetime_end = claim->t0 + claim->world->geometry->outage_tolerance;
+    enter(claim, PHASE_AGAIN);
     claim->wake = claim->world->lifetime_end;
 }
 
@@ -282,12 +312,12 @@ static void advance_active(dpx_claim *claim, uint64_t now)
 {
     const dpx_geometry *geometry = claim->world->geometry;
     bool majority = good_count(claim) >= dpx_majority(geometry);
-    if (dpx_world_over(claim->world, now)) {
+    bool noting = claim->phase == PHASE_NOTE; /* whose gate is only about when it is issued */
+    if (noting ? now >= claim->wake : dpx_world_over(claim->world, now)) {
         claim->world->finished = false; /* the attempt's life is over, not ours */
         fail_attempt(claim);
     } else if (majority && claim->phase == PHASE_NOTE) {
-        enter(claim, PHASE_AGAIN);
-        claim->wake = claim->world->lifetime_end;
+        look_again(claim);
     } else if (majority && claim->phase == PHASE_AGAIN) {
         start_active(claim);
     } else if (majority && claim->reclaim && claim->phase == PHASE_ACTIVE) {
@@ -336,7 +366,8 @@ static void advance(dpx_claim *claim, uint64_t now)
     case PHASE_SETTLE:
         if (now >= claim->wake) {
             enter(claim, PHASE_CHECK);
-            claim->wake = now + geometry->claim_time;
+            claim->check_limit = now + geometry->claim_time;
+            claim->wake = claim->check_limit;
         }
         break;
     case PHASE_CHECK:
@@ -364,59 +395,6 @@ static void advance(dpx_claim *claim, uint64_t now)
     }
 }
 
-static void build(dpx_claim *claim, uint32_t disk)
-{
-    const dpx_geometry *geometry = claim->world->geometry;
-    struct claim_channel *channel = &claim->channels[disk];
-    uint64_t block = dpx_slot_block(geometry, claim->record.who.slot);
-    channel->request = (dpx_request){.disk = disk, .writes = &channel->write, .reads = channel->reads,
-                                     .outstanding = true};
-    switch (claim->phase) {
-    case PHASE_TABLE:
-        channel->reads[0] = (dpx_extent){.block = dpx_slot_block(geometry, 0), .count = geometry->max_hosts,
-                                         .data = channel->table};
-        channel->request.read_count = 1;
-        break;
-    case PHASE_NOTICES:
-        dpx_claim_notice_reads(claim, channel);
-        break;
-    case PHASE_NOTE:
-        dpx_claim_note(claim, disk, channel);
-        break;
-    case PHASE_CHECK:
-    case PHASE_AGAIN:
-        dpx_claim_check_reads(claim, channel);
-        break;
-    default:
-        claim->record.written_at = claim->world->wall;
-        dpx_slot_encode(channel->block, geometry, disk, &claim->record);
-        channel->write = (dpx_extent){.block = block, .count = 1, .data = channel->block};
-        channel->request.write_count = 1;
-        break;
-    }
-}
-
-static bool sends(const dpx_claim *claim, uint32_t disk)
-{
-    const struct claim_channel *channel = &claim->channels[disk];
-    if (channel->sent || channel->request.outstanding)
-        return false;
-    switch (claim->phase) {
-    case PHASE_TABLE:
-    case PHASE_NOTE:
-    case PHASE_ACTIVE:
-    case PHASE_FREE:
-        return true;
-    case PHASE_NOTICES:
-    case PHASE_WRITE:
-    case PHASE_CHECK:
-    case PHASE_AGAIN:
-        return channel->counts;
-    default:
-        return false;
-    }
-}
-
 dpx_request *dpx_claim_step(dpx_claim *claim, uint64_t now)
 {
     enum claim_phase before;
@@ -425,9 +403,9 @@ dpx_request *dpx_claim_step(dpx_claim *claim, uint64_t now)
         advance(claim, now);
     } while (claim->phase != before);
     for (uint32_t d = 0; d < claim->world->geometry->disks; d++) {
-        if (!sends(claim, d))
+        if (!dpx_claim_sends(claim, d))
             continue;
-        build(claim, d);
+        dpx_claim_build(claim, d);
         claim->channels[d].sent = true;
         return &claim->channels[d].request;
     }
@@ -446,6 +424,9 @@ void dpx_claim_complete(dpx_claim *claim, dpx_request *request, uint64_t now)
         return;
     }
     switch (claim->phase) {
+    case PHASE_TABLE:
+        channel->good = channel->table_good = dpx_claim_table_current(claim, request->disk);
+        break;
     case PHASE_NOTICES:
         channel->good = dpx_claim_take_notices(claim, request);
         break;
@@ -497,4 +478,9 @@ const dpx_slot_record *dpx_claim_record(const dpx_claim *claim)
 const dpx_notice *dpx_claim_notices(const dpx_claim *claim)
 {
     return claim->carried;
+}
+
+bool dpx_claim_noted(const dpx_claim *claim, uint32_t disk)
+{
+    return claim->channels[disk].noted;
 }

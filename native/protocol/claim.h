@@ -2,11 +2,14 @@
 #ifndef DPX_PROTOCOL_CLAIM_H
 #define DPX_PROTOCOL_CLAIM_H
 
+#include "notices.h"
 #include "peers.h"
 
 typedef struct dpx_claim dpx_claim;
 
 #define DPX_ANY_SLOT UINT32_MAX
+
+#define DPX_CLAIM_NOTE 1u /* sequence of the notice blocks that a claim writes */
 
 size_t dpx_claim_memory(const dpx_geometry *geometry);
 
@@ -39,5 +42,10 @@ bool dpx_claim_busy(const dpx_claim *claim, uint32_t disk);
  * earlier life (max_hosts entries, inside the claim's memory). */
 const dpx_slot_record *dpx_claim_record(const dpx_claim *claim);
 const dpx_notice *dpx_claim_notices(const dpx_claim *claim);
+/* … per disk: is the note durable there; which certificate was carried on there; and the checksum of each slot's
+ * record as the table showed it before the claim was written (0: it did not, or it was damaged). */
+bool dpx_claim_noted(const dpx_claim *claim, uint32_t disk);
+uint32_t dpx_claim_certificate(const dpx_claim *claim, uint32_t disk, uint32_t slot);
+uint32_t dpx_claim_shown(const dpx_claim *claim, uint32_t disk, uint32_t slot);
 
 #endif

@@ -23,13 +23,25 @@ enum claim_phase {
 struct claim_channel {
     dpx_request request;
     dpx_extent write;
-    dpx_extent *reads; /* max_hosts + notice_blocks */
+    dpx_extent *reads; /* 1 + notice_blocks */
     uint8_t *block;
     uint8_t *table;
-    uint8_t *notices;
+    uint8_t *notices;     /* what all slots say of the slot's part */
+    uint8_t *own_notices; /* the slot's own blocks */
+    dpx_notice *shown;    /* max_hosts: the slot's own entries, as this disk shows them */
+    uint64_t counter;     /* of a joined host: its last record that was durable here when the table was asked for */
+    bool table_good; /* the table was read in this attempt */
     bool counts;  /* this disk's table read showed the slot claimable */
+    bool noted;   /* the note of this attempt is durable here */
     bool sent;    /* in this phase */
     bool good;    /* in this phase */
+};
+
+/* The newest copy that was seen of one of the slot's notice blocks. */
+struct claim_copy {
+    bool seen;
+    uint64_t generation;
+    uint64_t sequence;
 };
 
 struct dpx_claim {
@@ -49,7 +61,10 @@ struct dpx_claim {
     uint64_t phase_limit;
     uint64_t majority_at; /* when the table was read on a majority; 0: not yet */
     uint64_t written_at;  /* last completion of a counted claiming write */
-    dpx_notice *carried;  /* max_hosts notice entries of the slot's earlier life */
+    dpx_notice *carried;  /* max_hosts notice entries of the slot's earlier life; certificates are each disk's own */
+    struct claim_copy *copies; /* notice_blocks: which copies those are */
+    uint64_t check_limit; /* the note is issued before it, or not at all */
+    bool unread;          /* some other slot's notice about this one could not be read */
     uint64_t owned;       /* generation in the slot's notice blocks: of its last owner */
     uint32_t known_slot;  /* … of this slot was that one already when the table was read */
     uint64_t known_owned;
@@ -57,12 +72,20 @@ struct dpx_claim {
     struct claim_channel channels[DPX_MAX_DISKS];
 };
 
+/* Does this phase ask something of this disk, and has not yet? */
+bool dpx_claim_sends(const dpx_claim *claim, uint32_t disk);
+void dpx_claim_build(dpx_claim *claim, uint32_t disk);
+
 /* Hands the table that was read to the peers. */
 void dpx_claim_observe(dpx_claim *claim);
 /* A slot that a majority shows claimable, free ones first; DPX_ANY_SLOT: none. */
 uint32_t dpx_claim_choose_slot(dpx_claim *claim);
+/* ‡S8: the table just read is not older than what this host wrote there. */
+bool dpx_claim_table_current(const dpx_claim *claim, uint32_t disk);
+/* How far above all that was seen the claim goes. */
+uint64_t dpx_claim_generation_step(const dpx_claim *claim);
 bool dpx_claim_claimable_on(const dpx_claim *claim, uint32_t disk, uint32_t slot);
-/* Reads of every notice block that may speak of the slot, and of the slot's own. */
+/* Reads of all notice blocks that may speak of the slot, and of the slot's own. */
 void dpx_claim_notice_reads(dpx_claim *claim, struct claim_channel *channel);
 /* The record, and the notice blocks of the slot: nobody became its owner since we read them. */
 void dpx_claim_check_reads(dpx_claim *claim, struct claim_channel *channel);

@@ -109,79 +109,121 @@ uint32_t dpx_claim_choose_slot(dpx_claim *claim)
 
 /* ---- notices ---- */
 
-/* The 31 bits of a notice, read as the generation nearest to what the record shows. */
-static uint64_t full_generation(uint32_t entry, uint64_t near)
+static uint8_t *own_part(const dpx_claim *claim, const struct claim_channel *channel, uint32_t part)
 {
-    uint64_t span = (uint64_t)DPX_NOTICE_GENERATION + 1;
-    uint64_t full = near - near % span + (entry & DPX_NOTICE_GENERATION);
-    if (full + span / 2 < near)
-        full += span;
-    else if (full > near + span / 2 && full >= span)
-        full -= span;
-    return full;
+    return channel->own_notices + (size_t)part * claim->world->geometry->block_size;
 }
 
 void dpx_claim_notice_reads(dpx_claim *claim, struct claim_channel *channel)
 {
     const dpx_geometry *geometry = claim->world->geometry;
     uint32_t slot = claim->record.who.slot;
-    uint32_t count = 0;
-    uint8_t *at = channel->notices;
-    uint32_t disk = (uint32_t)(channel - claim->channels);
-    for (uint32_t writer = 0; writer < geometry->max_hosts; writer++) {
-        bool unknown = !table_sound(claim, disk, writer); /* ‡S20: what it announces */
-        if (writer == slot || (!unknown && claim->world->peers->slots[writer].record.notices == 0))
-            continue;
-        uint64_t block = dpx_notice_block(geometry, writer, slot / geometry->notice_entries);
-        channel->reads[count++] = (dpx_extent){.block = block, .count = 1, .data = at};
-        at += geometry->block_size;
-    }
-    for (uint32_t part = 0; part < geometry->notice_blocks; part++) {
-        uint64_t block = dpx_notice_block(geometry, slot, part);
-        channel->reads[count++] = (dpx_extent){.block = block, .count = 1, .data = at};
-        at += geometry->block_size;
-    }
-    channel->request.read_count = count;
+    channel->reads[0] = (dpx_extent){.block = dpx_notice_block(geometry, 0, slot / geometry->notice_entries),
+                                     .count = geometry->max_hosts,
+                                     .data = channel->notices};
+    for (uint32_t part = 0; part < geometry->notice_blocks; part++)
+        channel->reads[1 + part] = (dpx_extent){.block = dpx_notice_block(geometry, slot, part),
+                                                .count = 1,
+                                                .data = own_part(claim, channel, part)};
+    channel->request.read_count = 1 + geometry->notice_blocks;
 }
 
-static void carry_entries(dpx_claim *claim, const dpx_place *place, const uint8_t *data)
+static const uint8_t *sound_row(const dpx_claim *claim, uint32_t disk, uint32_t slot)
+{
+    return table_sound(claim, disk, slot) ? table_block(claim, disk, slot) : NULL;
+}
+
+/* ‡F3: of the copies of one of the slot's own blocks the newest one counts, as a whole, whichever disk answers first.
+ * What a disk certifies counts on that disk only. */
+static void carry_block(dpx_claim *claim, uint32_t disk, uint32_t part, const uint8_t *data)
 {
     const dpx_geometry *geometry = claim->world->geometry;
-    uint64_t generation = dpx_block_key(data).generation;
-    uint32_t first = place->part * geometry->notice_entries;
+    dpx_key key = dpx_block_key(data);
+    struct claim_copy *copy = &claim->copies[part];
+    bool newer = !copy->seen ||
+                 dpx_copy_order(key.generation, key.sequence, copy->generation, copy->sequence) > 0;
+    uint32_t first = part * geometry->notice_entries;
+    for (uint32_t i = 0; i < geometry->notice_entries && first + i < geometry->max_hosts; i++) {
+        dpx_notice entry = dpx_notice_entry(data, i);
+        claim->channels[disk].shown[first + i] = entry;
+        if (newer)
+            claim->carried[first + i].about = entry.about;
+    }
+    if (newer)
+        *copy = (struct claim_copy){.seen = true, .generation = key.generation, .sequence = key.sequence};
     /* An owner of the slot had that generation, though a late claim may lie over its record. */
-    if (place->slot == claim->record.who.slot && generation > claim->owned)
-        claim->owned = generation;
+    if (key.generation > claim->owned)
+        claim->owned = key.generation;
     if (claim->owned > claim->noticed)
         claim->noticed = claim->owned;
-    for (uint32_t i = 0; i < geometry->notice_entries && first + i < geometry->max_hosts; i++)
-        if (place->slot == claim->record.who.slot && dpx_notice_entry(data, i).about != 0)
-            claim->carried[first + i].about = dpx_notice_entry(data, i).about;
-    uint32_t mine = claim->record.who.slot;
-    if (mine < first || mine >= first + geometry->notice_entries || dpx_notice_entry(data, mine - first).about == 0)
-        return;
-    uint64_t near = claim->world->peers->slots[mine].record.who.generation;
-    uint64_t about = full_generation(dpx_notice_entry(data, mine - first).about, near);
-    if (about > claim->noticed)
-        claim->noticed = about;
 }
 
+static void heed_about(dpx_claim *claim, uint32_t about)
+{
+    uint64_t near = claim->world->peers->slots[claim->record.who.slot].record.who.generation;
+    uint64_t generation = about != 0 ? dpx_notice_generation(about, near) : 0;
+    if (generation > claim->noticed)
+        claim->noticed = generation;
+}
+
+/* The slot's own blocks must be there in full, or nobody knows whom they held dead.  What others say of the slot
+ * matters for the choice of a generation only: what cannot be read is passed over, literally (‡S1). */
 bool dpx_claim_take_notices(dpx_claim *claim, const dpx_request *request)
 {
     const dpx_geometry *geometry = claim->world->geometry;
-    for (uint32_t i = 0; i < request->read_count; i++) {
-        const dpx_extent *read = &request->reads[i];
-        enum dpx_flaw flaw = dpx_block_check(read->data, geometry, DPX_KIND_NOTICE, request->disk, read->block);
-        if (flaw == DPX_SOUND)
+    uint32_t slot = claim->record.who.slot, disk = request->disk;
+    uint32_t mine = slot / geometry->notice_entries;
+    struct claim_channel *channel = &claim->channels[disk];
+    for (uint32_t part = 0; part < geometry->notice_blocks; part++) {
+        const dpx_extent *read = &request->reads[1 + part];
+        if (dpx_notices_believed(geometry, disk, slot, part, sound_row(claim, disk, slot), read->data))
             continue;
-        claim->cause = (dpx_cause){.disk = request->disk, .block = read->block, .flaw = flaw};
+        enum dpx_flaw flaw = dpx_block_check(read->data, geometry, DPX_KIND_NOTICE, disk, read->block);
+        claim->cause = (dpx_cause){
+            .disk = disk, .block = read->block, .flaw = flaw == DPX_SOUND ? DPX_FLAW_FIELD : flaw};
         return false;
     }
-    for (uint32_t i = 0; i < request->read_count; i++) {
-        dpx_place place = dpx_place_of(geometry, request->reads[i].block);
-        carry_entries(claim, &place, request->reads[i].data);
+    for (uint32_t part = 0; part < geometry->notice_blocks; part++)
+        carry_block(claim, disk, part, request->reads[1 + part].data);
+    for (uint32_t writer = 0; writer < geometry->max_hosts; writer++) {
+        const uint8_t *data = channel->notices + (size_t)writer * geometry->block_size;
+        if (writer == slot)
+            continue;
+        if (dpx_notices_believed(geometry, disk, writer, mine, sound_row(claim, disk, writer), data))
+            heed_about(claim, dpx_notice_entry(data, slot % geometry->notice_entries).about);
+        else
+            claim->unread = true;
     }
     return true;
+}
+
+/* ‡S1: a word about a slot that was retired is no promise about claims that never got it, and a notice that cannot
+ * be read may name a generation that was claimed and lost since.  Steps are few enough for 31 bits (‡D8). */
+uint64_t dpx_claim_generation_step(const dpx_claim *claim)
+{
+    const uint64_t retired = UINT64_C(1) << 20, unread = UINT64_C(1) << 10;
+    if (dpx_peers_evidence(claim->world->peers, claim->record.who.slot) == DPX_DRAINED_FENCED)
+        return retired;
+    return claim->unread ? unread : 1;
+}
+
+bool dpx_claim_table_current(const dpx_claim *claim, uint32_t disk)
+{
+    const struct claim_channel *channel = &claim->channels[disk];
+    return dpx_peers_table_current(claim->world->peers, disk, channel->counter, channel->table);
+}
+
+uint32_t dpx_claim_certificate(const dpx_claim *claim, uint32_t disk, uint32_t slot)
+{
+    const dpx_notice *shown = &claim->channels[disk].shown[slot];
+    return shown->about == claim->carried[slot].about ? shown->certificate : 0;
+}
+
+uint32_t dpx_claim_shown(const dpx_claim *claim, uint32_t disk, uint32_t slot)
+{
+    if (!claim->channels[disk].table_good || !table_sound(claim, disk, slot))
+        return 0;
+    return dpx_block_checksum(table_block(claim, disk, slot));
 }
 
 void dpx_claim_check_reads(dpx_claim *claim, struct claim_channel *channel)
@@ -195,7 +237,7 @@ void dpx_claim_check_reads(dpx_claim *claim, struct claim_channel *channel)
     for (uint32_t part = 0; part < geometry->notice_blocks; part++)
         channel->reads[1 + part] = (dpx_extent){.block = dpx_notice_block(geometry, slot, part),
                                                 .count = 1,
-                                                .data = channel->notices + (size_t)part * geometry->block_size};
+                                                .data = own_part(claim, channel, part)};
     channel->request.read_count += geometry->notice_blocks;
 }
 
@@ -226,10 +268,11 @@ void dpx_claim_note(const dpx_claim *claim, uint32_t disk, struct claim_channel 
     for (uint32_t part = 0; part < geometry->notice_blocks; part++) {
         dpx_notice entries[DPX_BLOCK_MAX / 8] = {0};
         uint32_t first = part * geometry->notice_entries;
-        uint8_t *data = channel->notices + (size_t)part * geometry->block_size;
+        uint8_t *data = own_part(claim, channel, part);
         for (uint32_t i = 0; i < geometry->notice_entries && first + i < geometry->max_hosts; i++)
-            entries[i] = claim->carried[first + i];
-        dpx_notice_encode(data, geometry, disk, part, who, 0, claim->world->wall, entries);
+            entries[i] = (dpx_notice){.about = claim->carried[first + i].about,
+                                      .certificate = dpx_claim_certificate(claim, disk, first + i)};
+        dpx_notice_encode(data, geometry, disk, part, who, DPX_CLAIM_NOTE, claim->world->wall, entries);
         channel->reads[part] =
             (dpx_extent){.block = dpx_notice_block(geometry, who->slot, part), .count = 1, .data = data};
     }

@@ -1,12 +1,11 @@
-/* Every disk goes through its own chain: [notice blocks, if they changed] → own record,
- * then the whole table → [the notices that concern us, if any record says so].  A chain
- * that ran through proves, on that disk, that from its issue on nobody can have called us
- * dead without our seeing it.  A majority of such proofs makes a heartbeat; the lifetime
- * runs for S from the oldest issue among the newest majority of them.
+/* Every disk goes through its own chain: a look at the superblock and the own record → [notice blocks, if
+ * they changed] → own record, then the whole table and all notices that may concern us.  A chain that ran
+ * through proves, on that disk, that from the issue of its record on nobody can have called us dead without
+ * our seeing it: whoever does writes his notice first and looks at our record then, and we the other way
+ * round.  A majority of such proofs makes a heartbeat; the lifetime runs for S from the oldest issue among the
+ * newest majority of them.
  *
- * Because a record on a disk only ever announces notices that are durable on that same
- * disk, "announced, then read" holds disk by disk, and the usual argument on majorities
- * (two majorities share a disk) carries over.
+ * Notice and look are of one disk, too, so the usual argument on majorities (two of them share a disk) carries over.
  */
 #include "heart_state.h"
 
@@ -21,6 +20,8 @@ const char *dpx_end_text(dpx_end end)
     case DPX_END_NOTICE: return "another host declared this one dead";
     case DPX_END_OWN_BLOCK: return "a newer incarnation of this slot wrote a lease block";
     case DPX_END_LEFT: return "left";
+    case DPX_END_GONE: return "the lockspace was formatted anew, or wiped";
+    case DPX_END_REVERTED: return "this incarnation went on from an older state of its memory";
     }
     return "unknown end";
 }
@@ -32,57 +33,104 @@ static size_t aligned(size_t bytes)
 
 static size_t channel_memory(const dpx_geometry *geometry)
 {
-    size_t table = aligned((size_t)geometry->max_hosts * geometry->block_size);
-    return aligned(geometry->block_size) + aligned((size_t)geometry->notice_blocks * geometry->block_size) +
-           3 * table;
+    size_t slots = aligned((size_t)geometry->max_hosts * geometry->block_size);
+    size_t own = aligned((size_t)geometry->notice_blocks * geometry->block_size);
+    return 3 * aligned(geometry->block_size) + 2 * own + 4 * slots;
+}
+
+/* Of each slot, per disk. */
+static size_t slot_memory(void)
+{
+    return sizeof(struct found_notice) + 3 * sizeof(uint32_t) + sizeof(bool);
+}
+
+static size_t extents(const dpx_geometry *geometry)
+{
+    return 2 * (size_t)geometry->notice_blocks + 3; /* writes; reads: the own ones, the table, two parts */
 }
 
 size_t dpx_heart_memory(const dpx_geometry *geometry)
 {
-    size_t extents = (size_t)geometry->notice_blocks + geometry->max_hosts;
-    return geometry->disks * (channel_memory(geometry) + extents * sizeof(dpx_extent)) + sizeof(dpx_heart) +
-           geometry->max_hosts * (sizeof(struct sentence) + sizeof(dpx_notice) + geometry->disks * sizeof(bool));
+    return sizeof(dpx_heart) + geometry->max_hosts * (sizeof(struct sentence) + sizeof(dpx_notice)) +
+           geometry->disks * (channel_memory(geometry) + extents(geometry) * sizeof(dpx_extent) +
+                              geometry->max_hosts * slot_memory());
 }
 
-dpx_heart *dpx_heart_place(void *memory, dpx_world *world, const dpx_slot_record *record,
-                           const dpx_notice *notices, uint64_t now)
+static void place_buffers(struct heart_channel *channel, const dpx_geometry *geometry, uint8_t *at)
+{
+    size_t block = aligned(geometry->block_size);
+    size_t own = aligned((size_t)geometry->notice_blocks * geometry->block_size);
+    size_t slots = aligned((size_t)geometry->max_hosts * geometry->block_size);
+    channel->record = at;
+    channel->look[0] = channel->record + block;
+    channel->look[1] = channel->look[0] + block;
+    channel->own_notices = channel->look[1] + block;
+    channel->own_read = channel->own_notices + own;
+    channel->table[0] = channel->own_read + own;
+    channel->table[1] = channel->table[0] + slots;
+    channel->notices = channel->table[1] + slots;
+    channel->others = channel->notices + slots;
+}
+
+/* The smaller things, in the order of their alignment. */
+static void place_channels(dpx_heart *heart, const dpx_geometry *geometry, uint8_t *buffers)
+{
+    size_t slots = geometry->max_hosts, disks = geometry->disks;
+    heart->sentences = (struct sentence *)(void *)(heart + 1);
+    dpx_extent *ios = (dpx_extent *)(void *)(heart->sentences + slots);
+    struct found_notice *found = (struct found_notice *)(void *)(ios + disks * extents(geometry));
+    heart->entries = (dpx_notice *)(void *)(found + disks * slots);
+    uint32_t *words = (uint32_t *)(void *)(heart->entries + slots);
+    bool *sound = (bool *)(void *)(words + 3 * disks * slots);
+    for (uint32_t d = 0; d < disks; d++) {
+        struct heart_channel *channel = &heart->channels[d];
+        place_buffers(channel, geometry, buffers + d * channel_memory(geometry));
+        channel->writes = ios + d * extents(geometry);
+        channel->reads = channel->writes + geometry->notice_blocks;
+        channel->found = found + d * slots;
+        channel->shown = words + 3 * d * slots;
+        channel->clear = channel->shown + slots;
+        channel->certificates = channel->clear + slots;
+        channel->sound = sound + d * slots;
+    }
+}
+
+/* What the claim knows: its note where that is durable; certificates that were carried on; and under which records the
+ * notice blocks cannot say anything of us, since our generation was not there yet when those were read. */
+static void inherit(dpx_heart *heart, const dpx_claim *claim)
+{
+    const dpx_geometry *geometry = heart->world->geometry;
+    memcpy(heart->entries, dpx_claim_notices(claim), geometry->max_hosts * sizeof *heart->entries);
+    for (uint32_t d = 0; d < geometry->disks; d++) {
+        struct heart_channel *channel = &heart->channels[d];
+        channel->durable = dpx_claim_noted(claim, d) ? heart->version : 0;
+        for (uint32_t slot = 0; slot < geometry->max_hosts; slot++) {
+            channel->certificates[slot] = dpx_claim_certificate(claim, d, slot);
+            channel->clear[slot] = channel->shown[slot] = dpx_claim_shown(claim, d, slot);
+        }
+    }
+}
+
+dpx_heart *dpx_heart_place(void *memory, dpx_world *world, const dpx_claim *claim, uint64_t now)
 {
     const dpx_geometry *geometry = world->geometry;
-    size_t table = aligned((size_t)geometry->max_hosts * geometry->block_size);
     uint8_t *at = memory;
     size_t buffers = geometry->disks * channel_memory(geometry); /* filled before anybody looks */
     dpx_heart *heart = (dpx_heart *)(void *)(at + buffers);
     memset(heart, 0, dpx_heart_memory(geometry) - buffers);
-    heart->sentences = (struct sentence *)(void *)(heart + 1);
-    dpx_extent *extents = (dpx_extent *)(void *)(heart->sentences + geometry->max_hosts);
-    for (uint32_t d = 0; d < geometry->disks; d++) {
-        struct heart_channel *channel = &heart->channels[d];
-        channel->record = at;
-        channel->own_notices = at + aligned(geometry->block_size);
-        channel->table[0] =
-            channel->own_notices + aligned((size_t)geometry->notice_blocks * geometry->block_size);
-        channel->table[1] = channel->table[0] + table;
-        channel->notices = channel->table[1] + table;
-        channel->writes = extents;
-        channel->reads = extents + geometry->notice_blocks;
-        extents += geometry->notice_blocks + geometry->max_hosts;
-        at += channel_memory(geometry);
-    }
-    heart->entries = (dpx_notice *)(void *)extents;
-    bool *sound = (bool *)(void *)(heart->entries + geometry->max_hosts);
-    for (uint32_t d = 0; d < geometry->disks; d++)
-        heart->channels[d].sound = sound + (size_t)d * geometry->max_hosts;
-    memcpy(heart->entries, notices, geometry->max_hosts * sizeof *notices);
+    place_channels(heart, geometry, at);
     heart->world = world;
-    heart->record = *record;
+    heart->record = *dpx_claim_record(claim);
+    heart->version = DPX_CLAIM_NOTE; /* the sequence of the claim's note */
     heart->next_beat = now;
     heart->last_proof = world->lifetime_end - geometry->outage_tolerance;
-    /* What was carried on is written anew under our generation before it is announced. */
-    heart->version = record->notices > 0;
+    inherit(heart, claim);
+    world->peers->self = world->self;
+    memset(world->peers->counter, 0, sizeof world->peers->counter);
     return heart;
 }
 
-static void end_with(dpx_heart *heart, dpx_end end)
+void dpx_heart_end_with(dpx_heart *heart, dpx_end end)
 {
     if (heart->end == DPX_ALIVE)
         heart->end = end;
@@ -92,118 +140,8 @@ static void end_with(dpx_heart *heart, dpx_end end)
 static bool over(dpx_heart *heart, uint64_t now)
 {
     if (heart->end == DPX_ALIVE && dpx_world_over(heart->world, now))
-        end_with(heart, now >= heart->world->lifetime_end ? DPX_END_LIFETIME : DPX_END_OWN_BLOCK);
+        dpx_heart_end_with(heart, now >= heart->world->lifetime_end ? DPX_END_LIFETIME : DPX_END_OWN_BLOCK);
     return heart->end != DPX_ALIVE;
-}
-
-/* ---- what a table says about us ---- */
-
-/* Our own record as the disk shows it.  True: it is the one just written there. */
-static bool own_record_stands(dpx_heart *heart, uint32_t disk)
-{
-    const dpx_geometry *geometry = heart->world->geometry;
-    const struct heart_channel *channel = &heart->channels[disk];
-    const dpx_incarnation *self = &heart->world->self;
-    dpx_slot_record shown;
-    if (!channel->sound[self->slot])
-        return false;
-    dpx_slot_decode(dpx_heart_row(channel, geometry, self->slot), &shown);
-    if (shown.state == DPX_SLOT_CLAIMING || shown.who.generation < self->generation)
-        return false; /* a void claim or a ghost: the next heartbeat overwrites it */
-    if (shown.who.generation > self->generation || shown.state == DPX_SLOT_FREE ||
-        !dpx_uuid_equal(&shown.who.nonce, &self->nonce)) {
-        end_with(heart, DPX_END_REPLACED);
-        return false;
-    }
-    return shown.counter == channel->counter;
-}
-
-/* ---- building requests ---- */
-
-static void build_notices(dpx_heart *heart, uint32_t disk)
-{
-    const dpx_geometry *geometry = heart->world->geometry;
-    struct heart_channel *channel = &heart->channels[disk];
-    uint32_t slot = heart->world->self.slot;
-    for (uint32_t part = 0; part < geometry->notice_blocks; part++) {
-        dpx_notice entries[DPX_BLOCK_MAX / 8] = {0};
-        uint32_t first = part * geometry->notice_entries;
-        uint8_t *data = channel->own_notices + (size_t)part * geometry->block_size;
-        for (uint32_t i = 0; i < geometry->notice_entries && first + i < geometry->max_hosts; i++)
-            entries[i] = heart->entries[first + i];
-        dpx_notice_encode(data, geometry, disk, part, &heart->world->self, heart->version, heart->world->wall,
-                          entries);
-        channel->writes[part] =
-            (dpx_extent){.block = dpx_notice_block(geometry, slot, part), .count = 1, .data = data};
-    }
-    channel->request.write_count = geometry->notice_blocks;
-    channel->version = heart->version;
-}
-
-static void build_record(dpx_heart *heart, uint32_t disk)
-{
-    const dpx_geometry *geometry = heart->world->geometry;
-    struct heart_channel *channel = &heart->channels[disk];
-    dpx_slot_record *record = &heart->record;
-    record->counter++; /* every write is one of a kind, on whatever disk */
-    record->sequence++;
-    record->state = channel->link == LINK_FREE ? DPX_SLOT_FREE : DPX_SLOT_ACTIVE;
-    record->written_at = heart->world->wall;
-    heart->numbers.counter = record->counter;
-    channel->counter = record->counter;
-    channel->version = channel->durable;
-    dpx_slot_encode(channel->record, geometry, disk, record);
-    channel->writes[0] =
-        (dpx_extent){.block = dpx_slot_block(geometry, record->who.slot), .count = 1, .data = channel->record};
-    channel->request.write_count = 1;
-    if (channel->link == LINK_FREE)
-        return;
-    channel->reads[0] = (dpx_extent){.block = dpx_slot_block(geometry, 0), .count = geometry->max_hosts,
-                                     .data = channel->table[1 - channel->front]};
-    channel->request.read_count = 1;
-}
-
-/* ‡S20: what a damaged record announces is unknown. */
-static bool may_announce(const dpx_heart *heart, uint32_t disk, uint32_t slot)
-{
-    const struct heart_channel *channel = &heart->channels[disk];
-    dpx_slot_record record;
-    if (!channel->sound[slot])
-        return true;
-    dpx_slot_decode(dpx_heart_row(channel, heart->world->geometry, slot), &record);
-    return record.notices != 0;
-}
-
-/* One block of each slot that announces notices: the part in which we would stand.  0: none. */
-static uint32_t build_notice_reads(dpx_heart *heart, uint32_t disk)
-{
-    const dpx_geometry *geometry = heart->world->geometry;
-    struct heart_channel *channel = &heart->channels[disk];
-    uint32_t self = heart->world->self.slot;
-    uint32_t count = 0;
-    for (uint32_t slot = 0; slot < geometry->max_hosts; slot++) {
-        if (slot == self || !may_announce(heart, disk, slot))
-            continue;
-        channel->reads[count] =
-            (dpx_extent){.block = dpx_notice_block(geometry, slot, self / geometry->notice_entries),
-                         .count = 1,
-                         .data = channel->notices + (size_t)count * geometry->block_size};
-        count++;
-    }
-    return count;
-}
-
-static dpx_request *send(dpx_heart *heart, uint32_t disk)
-{
-    struct heart_channel *channel = &heart->channels[disk];
-    uint32_t reads = channel->link == LINK_READ_NOTICES ? channel->request.read_count : 0;
-    channel->request = (dpx_request){.disk = disk, .writes = channel->writes, .reads = channel->reads,
-                                     .read_count = reads, .outstanding = true};
-    if (channel->link == LINK_NOTICES)
-        build_notices(heart, disk);
-    else if (channel->link != LINK_READ_NOTICES)
-        build_record(heart, disk);
-    return &channel->request;
 }
 
 /* ---- stepping ---- */
@@ -252,9 +190,11 @@ static dpx_request *step_free(dpx_heart *heart)
     }
     for (uint32_t d = 0; d < heart->world->geometry->disks; d++) {
         struct heart_channel *channel = &heart->channels[d];
-        if (!channel->freed && !channel->spent && channel->due && !channel->request.outstanding) {
+        /* A free record lies where its owner's notices do (‡S21), and nowhere else. */
+        bool ready = channel->due && channel->durable > 0 && !channel->request.outstanding;
+        if (ready && !channel->freed && !channel->spent) {
             channel->due = false;
-            return send(heart, d);
+            return dpx_heart_send(heart, d);
         }
     }
     return NULL;
@@ -277,12 +217,13 @@ dpx_request *dpx_heart_step(dpx_heart *heart, uint64_t now)
             if (!channel->due)
                 continue;
             channel->due = false;
-            channel->issue = now;
-            channel->link = LINK_RECORD;
+            channel->link = LINK_LOOK;
         }
         if (channel->link == LINK_RECORD && channel->durable < heart->version)
             channel->link = LINK_NOTICES; /* a record announces only what is durable on its disk */
-        return send(heart, d);
+        if (channel->link == LINK_RECORD)
+            channel->issue = now;
+        return dpx_heart_send(heart, d);
     }
     return NULL;
 }
@@ -336,7 +277,7 @@ static void record_done(dpx_heart *heart, uint32_t disk, uint64_t now)
     channel->table_issued = channel->request.read_issued_at;
     channel->table_completed = channel->request.read_completed_at;
     dpx_heart_check_table(heart, disk);
-    bool stands = own_record_stands(heart, disk);
+    bool stands = dpx_heart_record_stands(heart, disk);
     if (heart->end != DPX_ALIVE)
         return;
     if (!stands) { /* a stale reader must not judge others */
@@ -345,51 +286,16 @@ static void record_done(dpx_heart *heart, uint32_t disk, uint64_t now)
         return;
     }
     dpx_heart_observe(heart);
-    uint32_t reads = build_notice_reads(heart, disk);
-    if (reads == 0) {
-        prove(heart, channel, now);
+    bool nobody = dpx_heart_nobody_names_us(heart, disk);
+    if (heart->end != DPX_ALIVE)
+        return;
+    /* Otherwise somebody might.  Without a majority that can be read, our life runs out. */
+    if (!dpx_heart_own_notices_stand(heart, disk) || !nobody) {
+        break_chain(heart, channel, now);
         return;
     }
-    channel->request.read_count = reads;
-    channel->link = LINK_READ_NOTICES;
-}
-
-static void heed_entry(dpx_heart *heart, uint32_t slot, uint32_t entry)
-{
-    dpx_world *world = heart->world;
-    uint32_t about = entry & DPX_NOTICE_GENERATION;
-    if (slot == world->self.slot) {
-        /* About us, or about a claim that lay over our record: whoever wrote it holds all up to that
-         * generation dead (in 31-bit arithmetic). */
-        uint32_t ahead = (about - (uint32_t)world->self.generation) & DPX_NOTICE_GENERATION;
-        if (ahead <= DPX_NOTICE_GENERATION / 2)
-            end_with(heart, DPX_END_NOTICE);
-        return;
-    }
-    const dpx_peer *peer = &world->peers->slots[slot];
-    if ((entry & DPX_NOTICE_FENCED) && peer->seen &&
-        about == (uint32_t)(peer->record.who.generation & DPX_NOTICE_GENERATION))
-        dpx_peers_drained(world->peers, slot, peer->record.who.generation, DPX_DRAINED_FENCED);
-}
-
-static void notices_read(dpx_heart *heart, uint32_t disk, uint64_t now)
-{
-    const dpx_geometry *geometry = heart->world->geometry;
-    struct heart_channel *channel = &heart->channels[disk];
-    for (uint32_t i = 0; i < channel->request.read_count; i++) {
-        const dpx_extent *read = &channel->reads[i];
-        if (dpx_block_check(read->data, geometry, DPX_KIND_NOTICE, disk, read->block) != DPX_SOUND) {
-            /* It might name us.  Without a majority that can be read, our life runs out. */
-            break_chain(heart, channel, now);
-            return;
-        }
-        uint32_t first = dpx_place_of(geometry, read->block).part * geometry->notice_entries;
-        for (uint32_t e = 0; e < geometry->notice_entries && first + e < geometry->max_hosts; e++)
-            if (dpx_notice_entry(read->data, e).about != 0)
-                heed_entry(heart, first + e, dpx_notice_entry(read->data, e).about);
-    }
-    if (heart->end == DPX_ALIVE)
-        prove(heart, channel, now);
+    dpx_heart_find_certificates(heart, disk);
+    prove(heart, channel, now);
 }
 
 /* A free record that failed may have landed all the same, and somebody may have claimed the
@@ -403,7 +309,7 @@ static void free_written(dpx_heart *heart, struct heart_channel *channel, uint64
     for (uint32_t d = 0; d < heart->world->geometry->disks; d++)
         freed += heart->channels[d].freed;
     if (freed >= dpx_majority(heart->world->geometry) && now < heart->world->lifetime_end)
-        end_with(heart, DPX_END_LEFT);
+        dpx_heart_end_with(heart, DPX_END_LEFT);
 }
 
 void dpx_heart_complete(dpx_heart *heart, dpx_request *request, uint64_t now)
@@ -421,15 +327,19 @@ void dpx_heart_complete(dpx_heart *heart, dpx_request *request, uint64_t now)
         return;
     }
     switch (channel->link) {
+    case LINK_LOOK:
+        if (dpx_heart_look_ok(heart, request->disk))
+            channel->link = LINK_RECORD;
+        else if (heart->end == DPX_ALIVE)
+            break_chain(heart, channel, now);
+        break;
     case LINK_NOTICES:
         channel->durable = channel->version;
         channel->link = LINK_RECORD;
         break;
     case LINK_RECORD:
+        heart->world->peers->counter[request->disk] = channel->counter;
         record_done(heart, request->disk, now);
-        break;
-    case LINK_READ_NOTICES:
-        notices_read(heart, request->disk, now);
         break;
     default:
         break;

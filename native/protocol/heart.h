@@ -4,7 +4,7 @@
 #ifndef DPX_PROTOCOL_HEART_H
 #define DPX_PROTOCOL_HEART_H
 
-#include "peers.h"
+#include "claim.h"
 
 typedef enum dpx_end {
     DPX_ALIVE = 0,
@@ -13,6 +13,8 @@ typedef enum dpx_end {
     DPX_END_NOTICE,     /* a death notice about this incarnation was found */
     DPX_END_OWN_BLOCK,  /* a block of a newer incarnation of this slot was found in a lease area */
     DPX_END_LEFT,       /* left in good order */
+    DPX_END_GONE,       /* the lockspace was formatted anew, or wiped */
+    DPX_END_REVERTED,   /* the disks show writes of this incarnation that it never issued: its memory is an old one */
 } dpx_end;
 
 const char *dpx_end_text(dpx_end end);
@@ -21,9 +23,8 @@ typedef struct dpx_heart dpx_heart;
 
 size_t dpx_heart_memory(const dpx_geometry *geometry);
 
-/* From a finished claim: its record and notices.  period: S / 8. */
-dpx_heart *dpx_heart_place(void *memory, dpx_world *world, const dpx_slot_record *record,
-                           const dpx_notice *notices, uint64_t now);
+/* From a finished claim: its record and notices, and what it saw.  period: S / 8. */
+dpx_heart *dpx_heart_place(void *memory, dpx_world *world, const dpx_claim *claim, uint64_t now);
 
 dpx_request *dpx_heart_step(dpx_heart *heart, uint64_t now);
 void dpx_heart_complete(dpx_heart *heart, dpx_request *request, uint64_t now);

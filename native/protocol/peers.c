@@ -68,6 +68,7 @@ static void look(dpx_peer *peer, uint32_t disk, const dpx_sight *now)
     dpx_sight *before = &peer->sights[disk];
     bool same = before->seen && before->damaged == now->damaged && before->state == now->state &&
                 before->generation == now->generation && before->sequence == now->sequence &&
+                before->checksum == now->checksum &&
                 dpx_uuid_equal(&before->nonce, &now->nonce);
     if (!same) {
         *before = *now;
@@ -196,6 +197,7 @@ static void observe_slot(dpx_peers *peers, uint32_t slot, const dpx_table_read r
             sight.generation = record.who.generation;
             sight.sequence = record.sequence;
             sight.nonce = record.who.nonce;
+            sight.checksum = dpx_block_checksum(data);
             count_copy(&shown, &record);
         }
         look(peer, d, &sight);
@@ -261,6 +263,32 @@ bool dpx_peers_wanted_silent(const dpx_peers *peers, uint32_t slot)
     return dpx_peers_silent(peers, slot) && peers->slots[slot].still_to >= peers->slots[slot].wanted_since;
 }
 
+uint32_t dpx_peers_certificate(const dpx_peers *peers, uint32_t slot, uint32_t disk)
+{
+    const dpx_peer *peer = &peers->slots[slot];
+    const dpx_sight *sight = &peer->sights[disk];
+    bool part = sight->seen && !sight->damaged && sight->from <= peer->still_from && sight->to >= peer->still_to;
+    return part && dpx_peers_silent(peers, slot) ? sight->checksum : 0;
+}
+
+void dpx_peers_consulted(dpx_peers *peers, uint32_t slot, uint64_t issue)
+{
+    peers->slots[slot].consulted_at = issue;
+}
+
+bool dpx_peers_table_current(const dpx_peers *peers, uint32_t disk, uint64_t counter, const uint8_t *table)
+{
+    const dpx_geometry *geometry = peers->geometry;
+    const uint8_t *row = table + (size_t)peers->self.slot * geometry->block_size;
+    dpx_slot_record record;
+    if (peers->self.generation == 0 || counter == 0)
+        return true;
+    if (!dpx_record_sound(geometry, disk, peers->self.slot, row))
+        return false;
+    dpx_slot_decode(row, &record);
+    return dpx_incarnation_equal(&record.who, &peers->self) && record.counter >= counter;
+}
+
 uint64_t dpx_peers_until_silent(const dpx_peers *peers, uint32_t slot, uint64_t now)
 {
     const dpx_peer *peer = &peers->slots[slot];
@@ -281,6 +309,8 @@ uint64_t dpx_peers_next_look(const dpx_peers *peers, uint64_t now)
         bool gone = dpx_peer_free(peer);
         if (peer->wanted_generation == 0 || buried || gone || dpx_peers_silent(peers, slot))
             continue;
+        if (peer->consulted_at < peer->wanted_since)
+            return now; /* somebody else may have watched long enough */
         uint64_t look = now + dpx_peers_until_silent(peers, slot, now);
         bool waited_for = peer->wanted_at != 0 && now < peer->wanted_at + tolerance / 8;
         uint64_t seen = peer->still_to > peer->still_from ? peer->still_to : peer->still_from;

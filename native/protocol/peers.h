@@ -19,6 +19,7 @@ typedef struct dpx_sight {
     enum dpx_slot_state state;
     uint64_t generation;
     uint64_t sequence; /* damaged: a checksum over what is there */
+    uint32_t checksum; /* … the checksum field of a sound one */
     dpx_uuid nonce;
     uint64_t from; /* completion of the first read that showed it */
     uint64_t to;   /* issue of the latest one that did */
@@ -41,6 +42,7 @@ typedef struct dpx_peer {
     uint64_t wanted_generation; /* ≠ 0: somebody here needs to know whether this generation is dead … */
     uint64_t wanted_since;      /* … and first met it then … */
     uint64_t wanted_at;         /* … and last in the way then; 0: there is no hurry */
+    uint64_t consulted_at;      /* a heartbeat issued then read what others say of this slot */
     dpx_drain drain;        /* of generation drain_generation */
     uint64_t drain_generation;
 } dpx_peer;
@@ -49,6 +51,8 @@ struct dpx_peers {
     const dpx_geometry *geometry;
     dpx_uuid host; /* this machine, this boot */
     dpx_uuid boot;
+    dpx_incarnation self;              /* once joined (generation 0: not yet) … */
+    uint64_t counter[DPX_MAX_DISKS];   /* … and its last record that is durable, per disk */
     dpx_peer slots[]; /* max_hosts */
 };
 
@@ -88,6 +92,15 @@ bool dpx_peers_silent(const dpx_peers *peers, uint32_t slot);
 
 /* … about the generation that is wanted: it was there before the last look, and not only since. */
 bool dpx_peers_wanted_silent(const dpx_peers *peers, uint32_t slot);
+
+/* ‡D8: the checksum of the slot's record as this disk showed it, undamaged, throughout the silence; 0: it did not. */
+uint32_t dpx_peers_certificate(const dpx_peers *peers, uint32_t slot, uint32_t disk);
+/* What others say of the slot was read by a heartbeat issued then. */
+void dpx_peers_consulted(dpx_peers *peers, uint32_t slot, uint64_t issue);
+
+/* ‡S8: a table that does not show what this host last completed on that disk is old content.  `counter`: of the
+ * last own record that was durable there when the read was issued. */
+bool dpx_peers_table_current(const dpx_peers *peers, uint32_t disk, uint64_t counter, const uint8_t *table);
 
 /* Someone needs to know whether this incarnation is dead: the heart writes a notice about
  * it once it is silent. */

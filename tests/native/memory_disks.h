@@ -52,6 +52,7 @@ static inline void disks_format_timed(memory_disks *disks, uint32_t count, uint3
         for (uint64_t b = 1; b < geometry->total_blocks; b++)
             if (dpx_place_of(geometry, b).kind != 0)
                 dpx_empty_encode(disks->blocks[d] + b * geometry->block_size, geometry, d, b, 0);
+        dpx_superblock_encode(disks->blocks[d], geometry, d, 1, 0);
     }
 }
 
@@ -189,8 +190,8 @@ static inline dpx_verdict host_join(memory_host *host, memory_disks *disks, uint
     dpx_verdict verdict = claim_run(host, claim, 60 * DPX_SECOND);
     if (verdict != DPX_DONE)
         return verdict;
-    host->heart = dpx_heart_place(host_memory(host, 2, dpx_heart_memory(&disks->geometry)), &host->world,
-                                  dpx_claim_record(claim), dpx_claim_notices(claim), disks->now);
+    host->heart = dpx_heart_place(host_memory(host, 2, dpx_heart_memory(&disks->geometry)), &host->world, claim,
+                                  disks->now);
     host_beat(host);
     return verdict;
 }

@@ -17,18 +17,29 @@ static inline dpx_slot_record record_of(enum dpx_slot_state state, uint64_t gene
     return record;
 }
 
+/* What an owner of a slot has to say of others: nothing. */
+static inline void put_notes_of(memory_disks *disks, uint32_t disk, const dpx_incarnation *who)
+{
+    const dpx_geometry *g = &disks->geometry;
+    const dpx_notice entries[DPX_BLOCK_MAX / 8] = {0};
+    dpx_notice_encode(disk_block(disks, disk, dpx_notice_block(g, who->slot, 0)), g, disk, 0, who, 1, 0, entries);
+}
+
+/* A record as its writer leaves it: beside an owner's lie its notices (‡S21). */
 static inline void put_record(memory_disks *disks, uint32_t disk, const dpx_slot_record *record)
 {
     const dpx_geometry *g = &disks->geometry;
-    dpx_slot_encode(disk_block(disks, disk, dpx_slot_block(g, record->who.slot)), g, disk, record);
+    uint32_t slot = record->who.slot;
+    dpx_incarnation writer = dpx_notice_writer(disk_block(disks, disk, dpx_notice_block(g, slot, 0)), slot);
+    dpx_slot_encode(disk_block(disks, disk, dpx_slot_block(g, slot)), g, disk, record);
+    if (record->state != DPX_SLOT_CLAIMING && writer.generation <= record->who.generation &&
+        !dpx_incarnation_equal(&writer, &record->who))
+        put_notes_of(disks, disk, &record->who);
 }
 
 static inline void put_note(memory_disks *disks, uint32_t disk, uint32_t slot, uint64_t generation)
 {
-    const dpx_geometry *g = &disks->geometry;
-    const dpx_notice entries[DPX_BLOCK_MAX / 8] = {0};
-    const dpx_incarnation who = {.slot = slot, .generation = generation};
-    dpx_notice_encode(disk_block(disks, disk, dpx_notice_block(g, slot, 0)), g, disk, 0, &who, 0, 0, entries);
+    put_notes_of(disks, disk, &(dpx_incarnation){.slot = slot, .generation = generation});
 }
 
 /* A fell silent (or its clock stands still), and B wants to know: from here B's next beat passes sentence. */

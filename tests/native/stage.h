@@ -364,8 +364,8 @@ static inline dpx_verdict stage_claim(stage *s, memory_host *host, uint8_t seed,
         patience + 4 * s->disks.geometry.outage_tolerance);
     if (verdict != DPX_DONE || reclaim)
         return verdict;
-    host->heart = dpx_heart_place(stage_memory(s, dpx_heart_memory(&s->disks.geometry)), &host->world,
-                                  dpx_claim_record(claim), dpx_claim_notices(claim), s->disks.now);
+    host->heart = dpx_heart_place(stage_memory(s, dpx_heart_memory(&s->disks.geometry)), &host->world, claim,
+                                  s->disks.now);
     for (uint32_t d = 0; d < s->disks.geometry.disks; d++)
         if (dpx_claim_busy(claim, d)) /* the claim's write there never returns in any scene */
             dpx_heart_suspect(host->heart, d, true);

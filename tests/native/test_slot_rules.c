@@ -79,9 +79,14 @@ static void test_another_nonce_in_the_own_record_is_the_end(void)
     scene s;
     open_scene(&s, 1);
     s.disks.now += 6 * DPX_SECOND;
-    dpx_request *request = dpx_heart_step(s.a.heart, s.disks.now);
     uint32_t slot = s.a.world.self.slot;
-    disks_carry_out(&s.disks, request, s.a.world.lifetime_end);
+    dpx_request *request = NULL;
+    for (int step = 0; step < 2; step++) { /* the look before, the record */
+        if (step > 0)
+            dpx_heart_complete(s.a.heart, request, s.disks.now);
+        request = dpx_heart_step(s.a.heart, s.disks.now);
+        disks_carry_out(&s.disks, request, s.a.world.lifetime_end);
+    }
     dpx_slot_record other;
     uint8_t *row = (uint8_t *)request->reads[0].data + (size_t)slot * s.disks.geometry.block_size;
     dpx_slot_decode(row, &other);
@@ -125,7 +130,7 @@ static void test_a_generation_that_was_declared_dead_is_not_taken(void)
     begin_claim(&c, &s.disks, 8);
     c.host.world.peers = s.b.world.peers; /* B reclaims the slot */
     CHECK(run_claim(&c) == DPX_DONE);
-    CHECK_EQ(c.host.world.self.generation, 8);
+    CHECK_EQ(c.host.world.self.generation, 7 + (UINT64_C(1) << 20)); /* far above: the slot was retired */
     host_forget(&c.host);
     close_scene(&s);
 }
@@ -270,7 +275,7 @@ static void test_a_lost_slot_can_be_had_on_a_word(void)
             dpx_claim_retire(c.claim);
         uint64_t since = disks.now;
         CHECK(run_claim(&c) == (word ? DPX_DONE : DPX_RUNNING));
-        CHECK(!word || c.host.world.self.generation == 6);
+        CHECK(!word || c.host.world.self.generation == 5 + (UINT64_C(1) << 20));
         CHECK(!word || disks.now - since > 70 * DPX_SECOND);
         host_forget(&c.host);
         disks_free(&disks);

@@ -131,6 +131,7 @@ static void format(uint32_t disks)
         for (uint64_t block = 1; block < geometry->total_blocks; block++)
             if (dpx_place_of(geometry, block).kind != 0)
                 dpx_empty_encode(arena.disks[d] + block * geometry->block_size, geometry, d, block, 0);
+        dpx_superblock_encode(arena.disks[d], geometry, d, 1, 0);
         dpx_header_encode(arena.disks[d] + dpx_header_block(geometry, area) * geometry->block_size, geometry, d,
                           &header);
     }

@@ -142,8 +142,7 @@ void process_joined(world *w, host *h)
     outcome_note(w, OUT_JOINED);
     TRACE(w, "h%u joins slot %u, generation %llu", h->index, h->world.self.slot,
           (unsigned long long)h->world.self.generation);
-    h->heart = dpx_heart_place(h->memory[UNIT_HEART], &h->world, dpx_claim_record(h->claim),
-                               dpx_claim_notices(h->claim), now);
+    h->heart = dpx_heart_place(h->memory[UNIT_HEART], &h->world, h->claim, now);
     for (uint32_t d = 0; d < w->geometry->disks; d++) {
         if (!dpx_claim_busy(h->claim, d))
             continue;

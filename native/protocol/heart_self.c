@@ -1,0 +1,156 @@
+/* What the blocks of a disk say about this very incarnation: is it still a lockspace of ours, is the slot ours,
+ * does anybody hold us dead. */
+#include "heart_state.h"
+
+/* ---- the look before the write ---- */
+
+/* Nothing of this lockspace is here any more: it was formatted anew, or wiped.  What is merely damaged is
+ * not gone, it can be repaired. */
+static bool lockspace_gone(const dpx_heart *heart, uint32_t disk)
+{
+    const dpx_geometry *geometry = heart->world->geometry;
+    const struct heart_channel *channel = &heart->channels[disk];
+    dpx_geometry found;
+    uint32_t index;
+    uint64_t sequence;
+    dpx_flaw flaw = dpx_superblock_decode(channel->look[0], geometry->block_size, &found, &index, &sequence);
+    if (flaw == DPX_SOUND)
+        return !dpx_uuid_equal(&found.uuid, &geometry->uuid) || index != disk;
+    uint64_t own = dpx_slot_block(geometry, heart->world->self.slot);
+    return flaw == DPX_FLAW_ZEROED ||
+           dpx_block_check(channel->look[1], geometry, DPX_KIND_SLOT, disk, own) == DPX_FLAW_LOCKSPACE;
+}
+
+static uint32_t disks_gone(const dpx_heart *heart)
+{
+    uint32_t gone = 0;
+    for (uint32_t d = 0; d < heart->world->geometry->disks; d++)
+        gone += heart->channels[d].gone;
+    return gone;
+}
+
+/* The slot is another's: a higher generation, free, or another nonce at ours.  A claiming record is a void claim,
+ * and a lower generation a ghost: the next heartbeat overwrites them. */
+static bool replaced(const dpx_heart *heart, const dpx_slot_record *shown)
+{
+    const dpx_incarnation *self = &heart->world->self;
+    if (shown->state == DPX_SLOT_CLAIMING || shown->who.generation < self->generation)
+        return false;
+    return shown->who.generation > self->generation || shown->state == DPX_SLOT_FREE ||
+           !dpx_uuid_equal(&shown->who.nonce, &self->nonce);
+}
+
+bool dpx_heart_look_ok(dpx_heart *heart, uint32_t disk)
+{
+    const dpx_geometry *geometry = heart->world->geometry;
+    struct heart_channel *channel = &heart->channels[disk];
+    uint32_t slot = heart->world->self.slot;
+    dpx_slot_record shown;
+    channel->gone = lockspace_gone(heart, disk);
+    if (disks_gone(heart) >= dpx_majority(geometry))
+        dpx_heart_end_with(heart, DPX_END_GONE);
+    if (channel->gone)
+        return false; /* and nothing is written there */
+    if (!dpx_record_sound(geometry, disk, slot, channel->look[1]))
+        return true; /* damage: the write mends it */
+    dpx_slot_decode(channel->look[1], &shown);
+    if (replaced(heart, &shown))
+        dpx_heart_end_with(heart, DPX_END_REPLACED);
+    else if (dpx_incarnation_equal(&shown.who, &heart->world->self) && shown.sequence > heart->record.sequence)
+        dpx_heart_end_with(heart, DPX_END_REVERTED); /* ours, and we know nothing of it */
+    return heart->end == DPX_ALIVE;
+}
+
+/* ---- what a table says about us ---- */
+
+/* Our own record as the disk shows it.  True: it is the one just written there (‡S8). */
+bool dpx_heart_record_stands(dpx_heart *heart, uint32_t disk)
+{
+    const struct heart_channel *channel = &heart->channels[disk];
+    uint32_t slot = heart->world->self.slot;
+    dpx_slot_record shown;
+    if (!channel->sound[slot])
+        return false;
+    dpx_slot_decode(dpx_heart_row(channel, heart->world->geometry, slot), &shown);
+    if (replaced(heart, &shown)) {
+        dpx_heart_end_with(heart, DPX_END_REPLACED);
+        return false;
+    }
+    return dpx_incarnation_equal(&shown.who, &heart->world->self) && shown.counter == channel->counter;
+}
+
+/* ‡S21: our own notices, if they are damaged or lie under another's, are written anew before the next record. */
+bool dpx_heart_own_notices_stand(dpx_heart *heart, uint32_t disk)
+{
+    const dpx_geometry *geometry = heart->world->geometry;
+    struct heart_channel *channel = &heart->channels[disk];
+    const dpx_incarnation *self = &heart->world->self;
+    for (uint32_t part = 0; part < geometry->notice_blocks; part++) {
+        const uint8_t *data = channel->own_read + (size_t)part * geometry->block_size;
+        if (!dpx_notices_of(geometry, disk, self->slot, part, self, data) ||
+            dpx_block_key(data).sequence != channel->durable) {
+            channel->durable = 0;
+            return false;
+        }
+    }
+    return true;
+}
+
+/* ---- notices about us ---- */
+
+static void heed_entry(dpx_heart *heart, uint32_t slot, uint32_t entry)
+{
+    dpx_world *world = heart->world;
+    uint32_t about = entry & DPX_NOTICE_GENERATION;
+    if (slot == world->self.slot) {
+        /* About us, or about a claim that lay over our record: whoever wrote it holds all up to that
+         * generation dead (in 31-bit arithmetic). */
+        uint32_t ahead = (about - (uint32_t)world->self.generation) & DPX_NOTICE_GENERATION;
+        if (ahead <= DPX_NOTICE_GENERATION / 2)
+            dpx_heart_end_with(heart, DPX_END_NOTICE);
+        return;
+    }
+    const dpx_peer *peer = &world->peers->slots[slot];
+    if ((entry & DPX_NOTICE_FENCED) && peer->seen &&
+        about == (uint32_t)(peer->record.who.generation & DPX_NOTICE_GENERATION))
+        dpx_peers_drained(world->peers, slot, peer->record.who.generation, DPX_DRAINED_FENCED);
+}
+
+static void heed_block(dpx_heart *heart, const uint8_t *data, uint32_t part)
+{
+    const dpx_geometry *geometry = heart->world->geometry;
+    uint32_t first = part * geometry->notice_entries;
+    for (uint32_t i = 0; i < geometry->notice_entries && first + i < geometry->max_hosts; i++) {
+        uint32_t about = dpx_notice_entry(data, i).about;
+        if (about != 0)
+            heed_entry(heart, first + i, about);
+    }
+}
+
+/* ‡S20: a block that cannot be believed may name us.  Unless it is known not to: whoever writes a notice writes his
+ * record after it, and then looks at ours.  So while the record is the one under which the block said nothing of us
+ * (or under which our generation was not there yet), nobody who wrote in it since has looked before our last write. */
+bool dpx_heart_nobody_names_us(dpx_heart *heart, uint32_t disk)
+{
+    const dpx_geometry *geometry = heart->world->geometry;
+    struct heart_channel *channel = &heart->channels[disk];
+    uint32_t self = heart->world->self.slot;
+    uint32_t part = self / geometry->notice_entries;
+    bool nobody = true;
+    for (uint32_t slot = 0; slot < geometry->max_hosts; slot++) {
+        const uint8_t *data = channel->notices + (size_t)slot * geometry->block_size;
+        const uint8_t *row = dpx_heart_row(channel, geometry, slot);
+        uint32_t before = channel->shown[slot];
+        channel->shown[slot] = channel->sound[slot] ? dpx_block_checksum(row) : 0;
+        if (slot == self)
+            continue;
+        if (dpx_notices_believed(geometry, disk, slot, part, channel->sound[slot] ? row : NULL, data)) {
+            heed_block(heart, data, part);
+            if (before == channel->shown[slot]) /* that record was read before the block was, too */
+                channel->clear[slot] = before;
+        } else if (channel->clear[slot] == 0 || channel->clear[slot] != channel->shown[slot]) {
+            nobody = false;
+        }
+    }
+    return nobody && heart->end == DPX_ALIVE;
+}

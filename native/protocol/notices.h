@@ -1,0 +1,20 @@
+/* Notice blocks: whose they are, and when they may be believed.  Protocol, sections 2 and 5. */
+#ifndef DPX_PROTOCOL_NOTICES_H
+#define DPX_PROTOCOL_NOTICES_H
+
+#include "world.h"
+
+/* Sound, and written by this very incarnation. */
+bool dpx_notices_of(const dpx_geometry *geometry, uint32_t disk, uint32_t slot, uint32_t part,
+                    const dpx_incarnation *who, const uint8_t *data);
+
+/* ‡S21: what a slot's block says counts if it is sound and not older than the slot's record on that disk: beside an
+ * active or free record, of that very incarnation or of a later owner.  (Anything else is a late writer's, over what
+ * the owner wrote.)  A claiming record, or a damaged one (row NULL), says nothing about the block beside it. */
+bool dpx_notices_believed(const dpx_geometry *geometry, uint32_t disk, uint32_t slot, uint32_t part,
+                          const uint8_t *row, const uint8_t *data);
+
+/* The 31 bits of a notice, read as the generation nearest to this one. */
+uint64_t dpx_notice_generation(uint32_t about, uint64_t near);
+
+#endif
