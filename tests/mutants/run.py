@@ -37,6 +37,7 @@ UNIT_TESTS = (
     "test_death_rules",
     "test_slot_rules",
     "test_claim_rules",
+    "test_notice_rules",
     "test_marks",
     "test_protocol",
 )

@@ -18,7 +18,7 @@ static void carry_out(claimer *c, dpx_request *request)
 {
     const dpx_geometry *g = &c->disks.geometry;
     disks_carry_out(&c->disks, request, c->host.world.lifetime_end);
-    if (request->read_count > 0 && request->reads[0].count == g->max_hosts) {
+    if (request->read_count > 0 && request->reads[0].block == g->slots_at && request->reads[0].count > 1) {
         c->disks.now += c->tables++ == 0 ? c->table_takes : 0;
         request->read_completed_at = c->disks.now;
     } else if (request->write_count > 0 && c->written_at == 0) {

@@ -2,74 +2,7 @@
  * if ever: each fails when its rule is left out (tests/mutants/ledger.toml names them). */
 #include <errno.h>
 
-#include "records.h"
-
-/* ---- a claim of one slot, with a hand on each of its requests ---- */
-
-typedef struct claimer {
-    memory_host host;
-    dpx_claim *claim;
-    uint32_t tables;  /* whole tables read: attempts */
-    uint32_t writes;  /* of the slot record */
-    uint32_t notes;   /* … of its notice blocks */
-    uint8_t claimed;  /* disks (bits) on which a claiming record was written */
-    void (*before)(struct claimer *c, dpx_request *request); /* the request is carried out … */
-    void (*after)(struct claimer *c, dpx_request *request);  /* … and completed */
-    memory_disks *disks;
-} claimer;
-
-static void begin_claim_of(claimer *c, memory_disks *disks, uint8_t seed, uint64_t wait_until)
-{
-    *c = (claimer){.disks = disks};
-    host_prepare(&c->host, disks, seed);
-    dpx_slot_record me = host_record(&c->host, seed);
-    dpx_uuid nonce = {{seed}};
-    c->claim = dpx_claim_place(host_memory(&c->host, 1, dpx_claim_memory(&disks->geometry)), &c->host.world);
-    dpx_claim_begin(c->claim, &me, &nonce, SLOT, false, wait_until, disks->now);
-}
-
-static void begin_claim(claimer *c, memory_disks *disks, uint8_t seed)
-{
-    begin_claim_of(c, disks, seed, disks->now);
-}
-
-static void note_request(claimer *c, const dpx_request *request)
-{
-    const dpx_geometry *g = &c->disks->geometry;
-    c->tables += request->read_count > 0 && request->reads[0].count == g->max_hosts;
-    for (uint32_t i = 0; i < request->write_count; i++) {
-        dpx_slot_record record;
-        dpx_place place = dpx_place_of(g, request->writes[i].block);
-        c->notes += place.kind == DPX_KIND_NOTICE;
-        if (place.kind != DPX_KIND_SLOT)
-            continue;
-        c->writes++;
-        dpx_slot_decode(request->writes[i].data, &record);
-        if (record.state == DPX_SLOT_CLAIMING)
-            c->claimed |= (uint8_t)(1u << request->disk);
-    }
-}
-
-static dpx_verdict run_claim(claimer *c)
-{
-    uint64_t end = c->disks->now + 150 * DPX_SECOND;
-    while (dpx_claim_verdict(c->claim) == DPX_RUNNING && c->disks->now < end) {
-        dpx_request *request;
-        while ((request = dpx_claim_step(c->claim, c->disks->now))) {
-            note_request(c, request);
-            if (c->before)
-                c->before(c, request);
-            disks_carry_out(c->disks, request, c->host.world.lifetime_end);
-            if (c->after)
-                c->after(c, request);
-            dpx_claim_complete(c->claim, request, c->disks->now);
-        }
-        uint64_t wake = dpx_claim_wake(c->claim);
-        if (wake != DPX_NEVER && wake > c->disks->now)
-            c->disks->now = wake;
-    }
-    return dpx_claim_verdict(c->claim);
-}
+#include "claimer.h"
 
 /* ---- whose slot it is ---- */
 
@@ -424,8 +357,113 @@ static void test_a_claim_over_the_own_record_is_found(void)
     disks_free(&disks);
 }
 
+static bool is_note(const claimer *c, const dpx_request *request)
+{
+    return request->write_count > 0 &&
+           dpx_place_of(&c->disks->geometry, request->writes[0].block).kind == DPX_KIND_NOTICE;
+}
+
+static void stop_before_the_note(claimer *c, dpx_request *request)
+{
+    if (is_note(c, request))
+        c->disks->now += 2 * c->disks->geometry.claim_time;
+}
+
+/* ‡S18: … nor does who was stopped between that look and the note. */
+static void test_who_slept_after_the_look_writes_no_notes(void)
+{
+    memory_disks disks;
+    claimer c;
+    disks_format(&disks, 1, HOSTS, LEASES);
+    uint8_t before[512];
+    const uint8_t *block = disk_block(&disks, 0, dpx_notice_block(&disks.geometry, SLOT, 0));
+    memcpy(before, block, sizeof before);
+    begin_claim(&c, &disks, 1);
+    c.before = stop_before_the_note;
+    CHECK(run_claim(&c) != DPX_DONE);
+    CHECK_BYTES(block, before, sizeof before);
+    host_forget(&c.host);
+    disks_free(&disks);
+}
+
+/* Disk 1 takes no note, and disk 0 does not answer when the record is looked at again. */
+static void pairs_apart(claimer *c, dpx_request *request)
+{
+    bool noting = is_note(c, request);
+    c->disks->fail_writes[1] = noting ? EIO : 0;
+    c->disks->fail_reads[0] = c->notes > 0 && !noting && request->write_count == 0 && c->tables == 3 ? EIO : 0;
+}
+
+/* ‡S18: note and look are pairs, disk by disk: a note on disks 0 and 2 and a look at 1 and 2 make one pair. */
+static void test_a_note_and_a_look_are_of_one_disk(void)
+{
+    memory_disks disks;
+    claimer c;
+    disks_format(&disks, 3, HOSTS, LEASES);
+    begin_claim(&c, &disks, 1);
+    c.before = pairs_apart;
+    CHECK(run_claim(&c) != DPX_DONE);
+    CHECK_EQ(c.writes, 3); /* claiming, on every disk; never active */
+    host_forget(&c.host);
+    disks_free(&disks);
+}
+
+static void no_note_on_disk_0(claimer *c, dpx_request *request)
+{
+    c->disks->fail_writes[0] = is_note(c, request) ? EIO : 0;
+}
+
+/* ‡S21: an active record lies only where its owner's notices do. */
+static void test_no_record_without_its_notices(void)
+{
+    memory_disks disks;
+    claimer c;
+    dpx_slot_record record;
+    disks_format(&disks, 3, HOSTS, LEASES);
+    begin_claim(&c, &disks, 1);
+    c.before = no_note_on_disk_0;
+    CHECK(run_claim(&c) == DPX_DONE);
+    dpx_slot_decode(disk_block(&disks, 0, dpx_slot_block(&disks.geometry, SLOT)), &record);
+    CHECK_EQ(record.state, DPX_SLOT_CLAIMING);
+    host_forget(&c.host);
+    disks_free(&disks);
+}
+
+/* ‡S8: a joined host that reclaims a slot is shown a table of before its last heartbeat. */
+static void test_an_old_table_is_no_reason_to_claim(void)
+{
+    for (int old = 0; old < 2; old++) {
+        scene s;
+        claimer c = {.disks = &s.disks};
+        dpx_uuid nonce = {{1}};
+        open_scene(&s, 1);
+        const dpx_geometry *g = &s.disks.geometry;
+        dpx_slot_record own;
+        uint64_t block = dpx_slot_block(g, s.b.world.self.slot);
+        dpx_slot_decode(disk_block(&s.disks, 0, block), &own);
+        own.counter -= old ? 1 : 0;
+        dpx_slot_encode(disk_block(&s.disks, 0, block), g, 0, &own);
+        host_prepare(&c.host, &s.disks, 9);
+        dpx_slot_record me = host_record(&c.host, 2);
+        c.host.world.peers = s.b.world.peers;
+        c.claim = dpx_claim_place(host_memory(&c.host, 1, dpx_claim_memory(g)), &c.host.world);
+        uint32_t slot = 0;
+        while (slot == s.a.world.self.slot || slot == s.b.world.self.slot || slot == s.c.world.self.slot)
+            slot++;
+        dpx_claim_begin(c.claim, &me, &nonce, slot, true, s.disks.now, s.disks.now);
+        CHECK_EQ(run_claim(&c) == DPX_DONE, !old);
+        CHECK_EQ(c.writes == 0, old);
+        host_forget(&c.host);
+        close_scene(&s);
+    }
+}
+
 int main(void)
 {
+    RUN(test_who_slept_after_the_look_writes_no_notes);
+    RUN(test_a_note_and_a_look_are_of_one_disk);
+    RUN(test_no_record_without_its_notices);
+    RUN(test_an_old_table_is_no_reason_to_claim);
     RUN(test_another_nonce_in_the_own_record_is_the_end);
     RUN(test_a_slot_is_freed_once);
     RUN(test_a_generation_that_was_declared_dead_is_not_taken);
