@@ -220,6 +220,7 @@ def _lost_blocks(space: Lockspace, items: list[DamagedBlock], report: RepairRepo
     for item in sorted(items, key=lambda item: item.kind):  # records first: the others refer to them
         if item.kind is Kind.SLOT:
             block = _new_record(space, item)
+            _hand_on_notices(space, item.slot, block)
         elif item.kind is Kind.NOTICE:
             block = _new_notices(space, item)
         else:
@@ -275,6 +276,25 @@ def _new_record(space: Lockspace, item: DamagedBlock) -> list[bytes]:
     for fresh in records:
         fresh["generation"] = highest + _JUMP
     return [fresh.tobytes() for fresh in records]
+
+
+def _hand_on_notices(space: Lockspace, slot: int, record: list[bytes]) -> None:
+    """What the slot's earlier owners said goes on under the new record's name, and is there before it (‡S21).
+    Blocks that are damaged are mended by themselves, after the records."""
+    geometry = space.geometry
+    generation = np.frombuffer(record[0], block_dtype(Kind.SLOT, geometry.block_size))["generation"][0]
+    for part in range(geometry.notice_blocks):
+        blocks = read_blocks(space, geometry.notice_block(slot, part), 1)
+        if not blocks.sound[0]:
+            continue
+        data = []
+        for disk in range(geometry.disks):
+            copy = blocks.as_kind(Kind.NOTICE)[:1].copy()
+            copy["generation"], copy["nonce"], copy["sequence"] = generation, bytes(16), 1
+            # A certificate speaks for the disk that it was written on: here they are taken from one for all.
+            copy["entries"] &= 0xFFFFFFFF
+            data.append(copy.tobytes())
+        _write(space, list(range(geometry.disks)), blocks.first, data)
 
 
 def _new_notices(space: Lockspace, item: DamagedBlock) -> list[bytes]:

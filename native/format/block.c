@@ -155,6 +155,12 @@ uint32_t dpx_block_checksum(const void *data)
     return dpx_load32(&common->crc32c);
 }
 
+uint32_t dpx_block_identity(const void *data, const dpx_geometry *geometry, bool sound)
+{
+    uint32_t name = sound ? dpx_block_checksum(data) : dpx_crc32c(0, data, geometry->block_size);
+    return name != 0 ? name : 1;
+}
+
 dpx_key dpx_block_key(const void *data)
 {
     const uint8_t *block = data;

@@ -108,6 +108,8 @@ dpx_key dpx_block_key(const void *data);
 
 /* The checksum field of a block: of a sound one, a short name for exactly that content. */
 uint32_t dpx_block_checksum(const void *data);
+/* The same of any block, sound or not; never 0. */
+uint32_t dpx_block_identity(const void *data, const dpx_geometry *geometry, bool sound);
 
 /* ---- decoded blocks ---- */
 

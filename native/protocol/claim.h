@@ -42,8 +42,8 @@ bool dpx_claim_busy(const dpx_claim *claim, uint32_t disk);
  * earlier life (max_hosts entries, inside the claim's memory). */
 const dpx_slot_record *dpx_claim_record(const dpx_claim *claim);
 const dpx_notice *dpx_claim_notices(const dpx_claim *claim);
-/* … per disk: is the note durable there; which certificate was carried on there; and the checksum of each slot's
- * record as the table showed it before the claim was written (0: it did not, or it was damaged). */
+/* … per disk: is the note durable there; which certificate was carried on there; and what each slot's
+ * record was, to the bit, in the table that was read before the claim was written (0: none was). */
 bool dpx_claim_noted(const dpx_claim *claim, uint32_t disk);
 uint32_t dpx_claim_certificate(const dpx_claim *claim, uint32_t disk, uint32_t slot);
 uint32_t dpx_claim_shown(const dpx_claim *claim, uint32_t disk, uint32_t slot);

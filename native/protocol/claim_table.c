@@ -221,9 +221,9 @@ uint32_t dpx_claim_certificate(const dpx_claim *claim, uint32_t disk, uint32_t s
 
 uint32_t dpx_claim_shown(const dpx_claim *claim, uint32_t disk, uint32_t slot)
 {
-    if (!claim->channels[disk].table_good || !table_sound(claim, disk, slot))
+    if (!claim->channels[disk].table_good)
         return 0;
-    return dpx_block_checksum(table_block(claim, disk, slot));
+    return dpx_block_identity(table_block(claim, disk, slot), claim->world->geometry, table_sound(claim, disk, slot));
 }
 
 void dpx_claim_check_reads(dpx_claim *claim, struct claim_channel *channel)

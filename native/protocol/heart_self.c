@@ -4,8 +4,8 @@
 
 /* ---- the look before the write ---- */
 
-/* Nothing of this lockspace is here any more: it was formatted anew, or wiped.  What is merely damaged is
- * not gone, it can be repaired. */
+/* Nothing of this lockspace is here any more: it was formatted anew, or wiped.  What is merely damaged is not gone, it
+ * can be repaired; so can a superblock of zeros, while the own record stands. */
 static bool lockspace_gone(const dpx_heart *heart, uint32_t disk)
 {
     const dpx_geometry *geometry = heart->world->geometry;
@@ -17,8 +17,8 @@ static bool lockspace_gone(const dpx_heart *heart, uint32_t disk)
     if (flaw == DPX_SOUND)
         return !dpx_uuid_equal(&found.uuid, &geometry->uuid) || index != disk;
     uint64_t own = dpx_slot_block(geometry, heart->world->self.slot);
-    return flaw == DPX_FLAW_ZEROED ||
-           dpx_block_check(channel->look[1], geometry, DPX_KIND_SLOT, disk, own) == DPX_FLAW_LOCKSPACE;
+    dpx_flaw record = dpx_block_check(channel->look[1], geometry, DPX_KIND_SLOT, disk, own);
+    return record == DPX_FLAW_LOCKSPACE || (record == DPX_FLAW_ZEROED && flaw == DPX_FLAW_ZEROED);
 }
 
 static uint32_t disks_gone(const dpx_heart *heart)
@@ -141,14 +141,14 @@ bool dpx_heart_nobody_names_us(dpx_heart *heart, uint32_t disk)
         const uint8_t *data = channel->notices + (size_t)slot * geometry->block_size;
         const uint8_t *row = dpx_heart_row(channel, geometry, slot);
         uint32_t before = channel->shown[slot];
-        channel->shown[slot] = channel->sound[slot] ? dpx_block_checksum(row) : 0;
+        channel->shown[slot] = dpx_block_identity(row, geometry, channel->sound[slot]);
         if (slot == self)
             continue;
         if (dpx_notices_believed(geometry, disk, slot, part, channel->sound[slot] ? row : NULL, data)) {
             heed_block(heart, data, part);
             if (before == channel->shown[slot]) /* that record was read before the block was, too */
                 channel->clear[slot] = before;
-        } else if (channel->clear[slot] == 0 || channel->clear[slot] != channel->shown[slot]) {
+        } else if (channel->clear[slot] != channel->shown[slot]) {
             nobody = false;
         }
     }

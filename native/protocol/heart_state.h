@@ -25,8 +25,8 @@ struct heart_channel {
     uint8_t *notices;   /* what all slots say of the part that we stand in */
     uint8_t *others;    /* … and of another part, where somebody stands that is wanted */
     bool *sound;        /* which records of table[front] are: looked at once, when it was read */
-    uint32_t *shown;    /* checksums of its records, 0: unsound */
-    uint32_t *clear;    /* checksum of a slot's record beside which its notices say nothing of us; 0: none */
+    uint32_t *shown;    /* what its records are, to the bit */
+    uint32_t *clear;    /* … of each slot when its notices were known to say nothing of us; 0: never yet */
     uint32_t *certificates; /* of entries[], on this disk */
     struct found_notice *found;
     uint32_t front;

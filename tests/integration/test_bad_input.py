@@ -60,10 +60,11 @@ def test_another_magic(make_space: Maker) -> None:
 
 def test_another_format_version(make_space: Maker) -> None:
     space = make_space()
-    edit_block(space, 0, version=2)
-    with pytest.raises(errors.IncompatibleError) as caught:
-        Lockspace.open(space.paths)
-    assert caught.value.version == 2
+    for version, advice in ((1, "init --force"), (3, "the release of diskpaxos that formatted it")):
+        edit_block(space, 0, version=version)
+        with pytest.raises(errors.IncompatibleError, match=advice) as caught:
+            Lockspace.open(space.paths)
+        assert caught.value.version == version
 
 
 def test_unknown_features(make_space: Maker) -> None:

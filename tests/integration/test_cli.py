@@ -65,7 +65,7 @@ def test_init_says_what_it_made(tmp_path: Path) -> None:
     assert {key: value.strip() for key, value in lines.items() if key != "uuid"} == {
         "lockspace": "tests",
         "disks": str(tmp_path / "locks"),
-        "size": "268 KiB, blocks of 512 bytes",
+        "size": "272 KiB, blocks of 512 bytes",
         "room": "8 hosts, 31 leases",
         "leases of a dead host are free after": "4s",
     }

@@ -251,6 +251,7 @@ def test_retire_frees_a_lost_slot(slots: int, make_space: Maker) -> None:
     for slot in lost:
         for disk in range(3):
             edit_block(space, space.geometry.slot_block(slot), disk, generation=3 + disk, state=SlotState.FREE)
+            edit_block(space, space.geometry.notice_block(slot, 0), disk, generation=3 + disk)
     if slots == 2:
         with pytest.raises(errors.NoFreeSlotError):
             space.join(timeout=0)

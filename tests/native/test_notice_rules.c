@@ -194,7 +194,7 @@ static void test_an_older_memory_is_the_end(void)
 /* ‡S22: formatted anew under a running host, wiped, or merely damaged. */
 static void test_a_lockspace_that_is_gone_is_left_alone(void)
 {
-    enum { ANEW, WIPED, OTHER_DISK, DAMAGED, RECORD_ANEW, CASES };
+    enum { ANEW, WIPED, OTHER_DISK, RECORD_ANEW, DAMAGED, ZEROED, CASES };
     for (int how = 0; how < CASES; how++) {
         scene s;
         open_scene(&s, 1);
@@ -204,7 +204,7 @@ static void test_a_lockspace_that_is_gone_is_left_alone(void)
         other.uuid.bytes[0] ^= 1;
         if (how == ANEW)
             dpx_superblock_encode(superblock, &other, 0, 1, 0);
-        else if (how == WIPED)
+        else if (how == WIPED || how == ZEROED)
             memset(superblock, 0, 512);
         else if (how == DAMAGED || how == RECORD_ANEW)
             superblock[300] ^= 1;
@@ -213,13 +213,15 @@ static void test_a_lockspace_that_is_gone_is_left_alone(void)
             other.disks = 3;
             dpx_superblock_encode(superblock, &other, 1, 1, 0);
         }
+        if (how == WIPED)
+            memset(disk_block(&s.disks, 0, own), 0, 512);
         if (how == RECORD_ANEW)
             dpx_empty_encode(disk_block(&s.disks, 0, own), &other, 0, own, 0);
         uint64_t writes = s.disks.writes;
         s.disks.now += 6 * DPX_SECOND;
         host_beat(&s.a);
-        CHECK_EQ(dpx_heart_end(s.a.heart), how == DAMAGED ? DPX_ALIVE : DPX_END_GONE);
-        CHECK_EQ(s.disks.writes > writes, how == DAMAGED);
+        CHECK_EQ(dpx_heart_end(s.a.heart), how >= DAMAGED ? DPX_ALIVE : DPX_END_GONE);
+        CHECK_EQ(s.disks.writes > writes, how >= DAMAGED);
         close_scene(&s);
     }
 }
@@ -232,7 +234,9 @@ static void test_one_disk_that_is_gone_is_left_alone(void)
     uint64_t own = dpx_slot_block(&s.disks.geometry, s.a.world.self.slot);
     uint8_t before[512];
     memcpy(before, disk_block(&s.disks, 1, own), 512);
-    memset(disk_block(&s.disks, 1, 0), 0, 512);
+    dpx_geometry other = s.disks.geometry;
+    other.uuid.bytes[3] ^= 1;
+    dpx_superblock_encode(disk_block(&s.disks, 1, 0), &other, 1, 1, 0);
     for (int beat = 0; beat < 20; beat++, s.disks.now += 5 * DPX_SECOND)
         host_beat(&s.a);
     CHECK(alive(&s.a));
