@@ -101,7 +101,7 @@ def copy_tree(base: Path) -> None:
 def build_recorder(base: Path) -> Path:
     """The simulator of this tree, with record.c around it."""
     folder = base / "tests/model"
-    cflags = ("-O2", "-g", "-std=c11", "-D_GNU_SOURCE", "-Wall", "-Wextra", f"-I{base}")
+    cflags = ("-O2", "-g", "-std=c11", "-D_GNU_SOURCE", "-Wall", "-Wextra", f"-I{base}", f"-I{base}/native")
     run("gcc", *cflags, "-c", "record.c", folder=folder)
     program = base / SIMULATION / "build/simulate"
     program.unlink(missing_ok=True)

@@ -76,6 +76,11 @@ static void check_slot_write(world *w, const flight *f, enum unit unit, const dp
         !dpx_incarnation_equal(&record.who, &l->who))
         violate(w, VIOLATION_FOREIGN_WRITE, "h%u (%s) writes the record of slot %u", f->host, unit_names[unit],
                 place->slot);
+    uint16_t owner = t->slot_owner[place->slot];
+    bool leaves = record.state == DPX_SLOT_FREE; /* … on other disks already, perhaps: rules S16 and S19 */
+    if (!leaves && owner != f->life + 1 && owner != 0 && !life_excused(w, f->life))
+        violate(w, VIOLATION_FOREIGN_WRITE, "h%u writes the record of slot %u, which is h%u's since", f->host,
+                place->slot, t->lives[owner - 1].host);
     if (record.state != DPX_SLOT_FREE || l->left)
         return;
     l->left = true; /* from here on others may take the slot */
@@ -94,7 +99,8 @@ static void new_owner(world *w, own_truth *own, uint16_t number, uint64_t genera
         if (own->last_exclusive > lease->crashed)
             lease->crashed = own->last_exclusive;
     }
-    *own = (own_truth){.life = (uint16_t)(number + 1), .generation = generation, .rewritten = own->rewritten};
+    *own = (own_truth){.life = (uint16_t)(number + 1), .generation = generation, .rewritten = own->rewritten,
+                       .struck_at = own->struck_at};
 }
 
 /* A waiter's mark is advice, and nobody waits for what it holds. */
@@ -123,8 +129,21 @@ static void check_own_write(world *w, const flight *f, enum unit unit, const dpx
                 unit_names[unit], place->slot, place->area);
         return;
     }
+    if (own->generation > block.who.generation) { /* its memory went back, and the slot is another's */
+        if (!l->reverted)
+            violate(w, VIOLATION_FOREIGN_WRITE, "h%u writes the own block of slot %u in area %u, which is another's since",
+                    f->host, place->slot, place->area);
+        for (uint32_t d = 0; d < w->geometry->disks; d++)
+            check_struck(w, d, place);
+        own->struck_at = t->replayed_at[place->area] = w->now;
+        return;
+    }
     if (own->life != f->life + 1)
         new_owner(w, own, f->life, block.who.generation);
+    if (l->reverted && block.sequence <= own->sequence) { /* with a memory of before */
+        own->struck_at = t->replayed_at[place->area] = w->now;
+        return;
+    }
     bool same = own->hold == block.hold && own->ballot == block.ballot;
     bool again = block.sequence <= own->issued[f->disk] || (block.sequence == own->sequence && !same);
     if (again && !w->truth->replayed_at[place->area])
@@ -260,7 +279,7 @@ static void check_header_write(world *w, const flight *f, enum unit unit, const 
         return;
     }
     if (life_excused(w, f->life)) {
-        excuse(w, OUT_EXCUSED_PAUSE);
+        excuse_pause(w, f->life);
         return;
     }
     if (w->truth->replayed_at[place->area] || already_settled(w, f, place->area))
@@ -375,7 +394,8 @@ void check_landed(world *w, flight *f)
     } else if (place.kind == DPX_KIND_SLOT) {
         dpx_slot_record record;
         dpx_slot_decode(f->data, &record);
-        if (record.state != DPX_SLOT_ACTIVE)
+        bool over_another = t->slot_generation[place.slot] > record.who.generation; /* its memory went back */
+        if (record.state != DPX_SLOT_ACTIVE || over_another)
             return;
         t->beat_life[place.slot][f->disk] = (uint16_t)(f->life + 1);
         t->beat_issued[place.slot][f->disk] = f->issued_local;
@@ -411,10 +431,4 @@ void check_headers(world *w)
             t->changed_at[name] = w->now;
         t->area_of[name] = found[name];
     }
-}
-
-void check_replayed(world *w, uint64_t block)
-{
-    dpx_place place = dpx_place_of(w->geometry, block);
-    w->truth->replayed_at[place.area] = w->now;
 }

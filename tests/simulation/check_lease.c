@@ -14,17 +14,29 @@ void excuse(world *w, enum outcome why)
     w->over = true;
 }
 
+void excuse_pause(world *w, uint16_t number)
+{
+    enum outcome why = w->truth->lives[number].reverted ? OUT_EXCUSED_REVERT : OUT_EXCUSED_PAUSE;
+    outcome_note(w, why);
+    TRACE(w, "excused: %s", outcome_names[why]);
+}
+
 static void drop_hold(truth *t, uint32_t index)
 {
     t->holds[index] = t->holds[--t->hold_count];
 }
 
-/* A replay on a single disk hit this lease not long ago: until its holder has looked again,
- * nobody can know (and tokens are not promised any more). */
-static bool replayed(const world *w, uint32_t area, bool lately)
+/* Old content on a single disk hit this lease: its tokens are not promised any more. */
+static bool replayed(const world *w, uint32_t area)
 {
-    uint64_t at = w->truth->replayed_at[area];
-    return at != 0 && (!lately || w->now < at + 2 * w->geometry->outage_tolerance);
+    return w->truth->replayed_at[area] != 0;
+}
+
+/* … and it hit the own block of one of these two: until the holder has looked again, nobody can know. */
+static bool struck_lately(const world *w, uint16_t holder, uint32_t held, uint16_t taker, uint32_t area)
+{
+    bool lately = !w->truth->lives[holder].paused; /* a stopped clock prolongs it */
+    return struck_alone(w, holder, held, lately) || struck_alone(w, taker, area, lately);
 }
 
 /* Another hold of the same name that cannot be true at the same time as this one. */
@@ -39,9 +51,9 @@ static bool check_conflict(world *w, const host *h, const hold *other, uint32_t 
     }
     if (w->geometry->disks > 1 && other->area == area && met_where_struck(w, other->life, h->life, area)) {
         outcome_note(w, OUT_EXCUSED_MEETING);
-        t->replayed_at[area] = w->now;
+        t->replayed_at[area] = t->own[area][l->who.slot].struck_at = w->now;
     }
-    if (replayed(w, area, !l->paused) || replayed(w, other->area, !l->paused)) { /* a stopped clock prolongs "lately" */
+    if (struck_lately(w, other->life, other->area, h->life, area)) {
         if (t->overlap_count < MAX_OVERLAPS)
             t->overlaps[t->overlap_count++] =
                 (overlap){.first = other->grant, .second = NONE16, .until = w->now + 2 * w->geometry->outage_tolerance,
@@ -51,11 +63,15 @@ static bool check_conflict(world *w, const host *h, const hold *other, uint32_t 
     }
     if (w->plan.clock_beyond) {
         excuse(w, OUT_EXCUSED_CLOCK);
-    } else if (life_excused(w, other->life) || life_excused(w, h->life)) {
-        outcome_note(w, OUT_EXCUSED_PAUSE);
+    } else if (life_excused(w, other->life)) {
+        excuse_pause(w, other->life);
         t->grants[other->grant].excused = true;
-        t->lives[other->life].overtaken |= life_excused(w, other->life);
+        t->lives[other->life].overtaken = true;
+        stretch_incident(w, &w->hosts[h->index]);
         return true; /* counted; its holder learns of it at its first heartbeat */
+    } else if (life_excused(w, h->life)) {
+        excuse_pause(w, h->life);
+        t->lives[h->life].overtaken = true;
     } else {
         violate(w, acts ? VIOLATION_EXCLUSION : VIOLATION_TAKEOVER,
                 "h%u takes vm-%u while h%u (slot %u) holds it and %s", h->index, other->name, l->host,
@@ -82,6 +98,8 @@ static uint16_t log_grant(world *w, const host *h, const task *task, const dpx_w
 {
     truth *t = w->truth;
     uint32_t at = t->grant_count < MAX_LOG ? t->grant_count++ : MAX_LOG - 1;
+    if (t->grant_count == MAX_LOG) /* … and the order at the end is not judged */
+        outcome_note(w, OUT_UNCHECKED);
     t->grants[at] = (grant){.uuid = uuid, .life = h->life, .exclusive = wish->mode == DPX_MODE_EXCLUSIVE,
                             .excused = excused, .token = wish->token, .begun = task->began, .taken = w->now,
                             .ended = DPX_NEVER};
@@ -96,8 +114,10 @@ void check_taken(world *w, host *h, const task *task, uint32_t item)
     uint32_t area = wish->lease->header.area;
     uint16_t uuid = uuid_index(w, &wish->lease->header.lease, name);
     bool exclusive = wish->mode == DPX_MODE_EXCLUSIVE;
-    if (uuid == NONE16 || t->hold_count == MAX_HOLDS)
+    if (uuid == NONE16 || t->hold_count == MAX_HOLDS) {
+        outcome_note(w, OUT_UNCHECKED);
         return;
+    }
     lease_truth *lease = &t->leases[uuid];
     lease->name = name;
     if (!t->lives[h->life].beaten)
@@ -112,13 +132,13 @@ void check_taken(world *w, host *h, const task *task, uint32_t item)
             drop_hold(t, i--);
     }
     bool stale = life_excused(w, h->life);
-    if (!stale && !replayed(w, area, false))
+    if (!stale && !replayed(w, area))
         check_token(w, h, lease, wish);
     /* Once is enough: a late copy of an older header may lie on some disk since, and is outranked. */
     lease->shown = lease->shown || shown_header(w, area, &lease->uuid);
     if (!stale && !t->replayed_at[area] && !lease->shown)
         violate(w, VIOLATION_NOT_SHOWN, "h%u took vm-%u, which no majority shows to exist", h->index, name);
-    if (!shown_flag(w, h, area, wish->lease->hold))
+    if (!t->lives[h->life].reverted && !shown_flag(w, h, area, wish->lease->hold))
         violate(w, VIOLATION_NOT_SHOWN, "h%u took vm-%u, and no majority shows it", h->index, name);
     if (wish->token > lease->max_any)
         lease->max_any = wish->token;
@@ -126,7 +146,7 @@ void check_taken(world *w, host *h, const task *task, uint32_t item)
         lease->max_exclusive = wish->token;
     own_truth *own = &t->own[area][h->world.self.slot];
     own->took_on = own->looked_on;
-    uint16_t logged = log_grant(w, h, task, wish, uuid, stale || replayed(w, area, false));
+    uint16_t logged = log_grant(w, h, task, wish, uuid, stale || replayed(w, area));
     for (uint32_t i = 0; i < t->overlap_count; i++)
         if (t->overlaps[i].second == NONE16)
             t->overlaps[i].second = logged;
@@ -180,7 +200,7 @@ static void check_stale(world *w, const host *h, uint8_t name, const dpx_wish *w
     const lease_truth *lease = &w->truth->leases[uuid_index(w, &wish->lease->header.lease, name)];
     uint32_t area = wish->lease->header.area;
     outcome_note(w, OUT_STALE);
-    if (replayed(w, area, false) || stale_justified(w, wish, lease))
+    if (replayed(w, area) || stale_justified(w, wish, lease))
         return;
     if (w->plan.clock_beyond && buried_above(w, h, area, wish->resume_token))
         excuse(w, OUT_EXCUSED_CLOCK);
@@ -195,6 +215,8 @@ static void check_refused(world *w, const host *h, const task *task, const dpx_f
     if (w->truth->replayed_at[wish->lease->header.area] || flag->hold == 0 ||
         task->began <= w->truth->blind_until[h->index])
         return;
+    if (own->life != 0 && w->truth->lives[own->life - 1].reverted_ever)
+        return; /* it wrote with a memory of before */
     for (uint32_t d = 0; d < w->geometry->disks; d++)
         if (w->truth->rolled[d])
             return;
@@ -220,7 +242,7 @@ static void check_not_there(world *w, const host *h, uint8_t name, uint64_t bega
 static uint64_t flag_left_up(const world *w, const host *h, uint32_t area)
 {
     const own_truth *own = &w->truth->own[area][h->world.self.slot];
-    if (own->life != h->life + 1)
+    if (own->life != h->life + 1 || w->truth->lives[h->life].reverted_ever)
         return 0;
     for (uint32_t i = 0; i < MAX_NAMES; i++)
         if (h->leases[i].located && h->leases[i].header.area == area &&
@@ -276,6 +298,7 @@ static void end_holds(world *w, const host *h, uint8_t name)
 
 void check_release_begun(world *w, host *h, uint8_t name)
 {
+    w->truth->lives[h->life].overtaken &= !w->lenient;
     end_holds(w, h, name);
 }
 
@@ -283,7 +306,7 @@ void check_released(world *w, host *h, uint8_t name)
 {
     uint32_t area = h->leases[name].header.area;
     outcome_note(w, OUT_RELEASED);
-    if (!shown_flag(w, h, area, 0))
+    if (!life_excused(w, h->life) && !shown_flag(w, h, area, 0))
         violate(w, VIOLATION_NOT_SHOWN, "h%u released vm-%u, and a majority still shows its flag", h->index, name);
 }
 
@@ -291,12 +314,13 @@ void check_lost(world *w, host *h, uint8_t name)
 {
     truth *t = w->truth;
     outcome_note(w, OUT_LOST);
+    t->lives[h->life].overtaken &= !w->lenient; /* by its watch */
     for (uint32_t i = 0; i < t->hold_count; i++) {
         const hold *own = &t->holds[i];
         if (own->life != h->life || own->name != name)
             continue;
         uint32_t area = h->leases[name].header.area;
-        bool blurred = w->plan.replays || life_excused(w, h->life) || t->lives[h->life].paused ||
+        bool blurred = w->plan.replays || t->lives[h->life].reverted_ever || life_excused(w, h->life) || t->lives[h->life].paused ||
                        (t->blind_until[h->index] && w->now - w->geometry->outage_tolerance < t->blind_until[h->index]);
         for (uint32_t d = 0; d < w->geometry->disks; d++)
             blurred |= t->rolled[d];

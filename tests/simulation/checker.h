@@ -11,12 +11,16 @@
 
 typedef struct life {
     uint8_t host, box;
+    uint16_t process;     /* number of its first life */
     bool joined, ended, left;
     bool beaten;          /* completed a heartbeat: may have taken something (rule S17) */
     uint8_t claimed;      /* slots (bits) that it wrote to */
     bool claimed_paused;  /* its clock stood still while it was claiming */
     bool paused;          /* … or at some time since it joined */
-    bool overtaken;       /* others took what it held while its clock stood still */
+    bool reverted;        /* its memory went back, and no heartbeat was issued and completed since */
+    bool reverted_ever;
+    bool overtaken;       /* others took what it held while its clock stood still, or went back */
+    uint64_t overtaken_at; /* real, when it went on all the same */
     dpx_incarnation who;
     uint64_t started;     /* real */
     uint64_t lifetime_end;/* local */
@@ -60,6 +64,7 @@ typedef struct own_truth {
     uint8_t looked_on; /* disks (bits) of judging reads since the flag went up (meet.c) */
     uint8_t took_on;   /* … of those that its last taking rested on */
     uint8_t struck_on; /* … of old content there since then */
+    uint64_t struck_at; /* one disk only: when old content last came over it; 0: never */
     uint64_t durable_hold;
     uint64_t lowered[4];      /* holds taken down durably, and when */
     uint64_t lowered_at[4];
@@ -82,7 +87,7 @@ typedef struct overlap { /* excused for a while after a replay */
     uint64_t replayed_at; /* the last replay there before it */
 } overlap;
 
-enum { MAX_HOLDS = 128, MAX_OVERLAPS = 16 };
+enum { MAX_HOLDS = 256, MAX_OVERLAPS = 64 };
 
 typedef struct truth {
     life lives[MAX_LIVES];
@@ -110,7 +115,7 @@ typedef struct truth {
     uint64_t changed_at[MAX_NAMES];
     uint64_t blind_until[MAX_HOSTS];      /* was shown old content until then */
     uint32_t rewritten;                   /* own blocks whose content nobody knew any more */
-    uint64_t replayed_at[MAX_AREAS];      /* one disk only: a declared replay hit it; 0: none */
+    uint64_t replayed_at[MAX_AREAS];      /* one disk only: old content came over a block there, no token is judged; 0: none */
     bool rolled[DPX_MAX_DISKS];           /* old content was put there */
     overlap overlaps[MAX_OVERLAPS];
     uint32_t overlap_count;
@@ -121,6 +126,8 @@ void check_reset(world *w);
 void check_history(world *w); /* at the end */
 /* An assumption broken on purpose explains this: counted, and the history ends. */
 void excuse(world *w, enum outcome why);
+/* A clock that stood still, or went back, explains this: counted, and the history goes on. */
+void excuse_pause(world *w, uint16_t number);
 
 /* ---- lives.c ---- */
 
@@ -129,7 +136,7 @@ void life_end(world *w, host *h, bool fenced);
 uint8_t life_box(const world *w, uint16_t number);
 uint64_t life_acts_until(const world *w, uint16_t number);
 uint64_t life_stops_until(const world *w, uint16_t number);
-/* Its clock stood still for longer than others could wait, and it has not learnt of it yet. */
+/* Its clock stood still for longer than others could wait, or its memory went back, and it has not learnt of it yet. */
 bool life_excused(const world *w, uint16_t number);
 void life_paused(world *w, uint8_t box);
 void life_thawed(world *w, uint8_t box);
@@ -147,13 +154,13 @@ bool shown_flag(const world *w, const host *h, uint32_t area, uint64_t hold);
 bool shown_slot(const world *w, const dpx_incarnation *who, enum dpx_slot_state state);
 bool shown_header(const world *w, uint32_t area, const dpx_uuid *lease); /* NULL: that there is none */
 void check_headers(world *w);
-void check_replayed(world *w, uint64_t block);
 uint16_t uuid_index(world *w, const dpx_uuid *uuid, uint8_t name);
 
 /* ---- meet.c ---- */
 
 void check_read(world *w, uint16_t number, const dpx_request *r); /* that came back without an error */
 void check_struck(world *w, uint32_t disk, const dpx_place *place);
+bool struck_alone(const world *w, uint16_t number, uint32_t area, bool lately); /* … and there is only one disk */
 bool met_where_struck(const world *w, uint16_t holder, uint16_t taker, uint32_t area); /* and nowhere else */
 
 /* ---- check_lease.c ---- */

@@ -97,10 +97,15 @@ static void strike(world *w)
 {
     uint32_t disk = rng_below(&w->chance, w->geometry->disks);
     uint64_t block = any_block(w);
+    bool bit = chance(&w->chance, w->plan.more.pick_dead);
+    if (bit) {
+        uint32_t slot = rng_below(&w->chance, w->geometry->max_hosts);
+        block = rng_below(&w->chance, 3) ? dpx_notice_block(w->geometry, slot, 0) : dpx_slot_block(w->geometry, slot);
+    }
     if (!damage_new(w, disk, block))
         return;
     uint8_t *data = disk_block(w, disk, block);
-    if (rng_below(&w->chance, 3) == 0) {
+    if (!bit && rng_below(&w->chance, 3) == 0) {
         memset(data, 0, w->geometry->block_size);
         fault_note(w, FAULT_ZEROED);
     } else {
@@ -245,7 +250,7 @@ static void send_again(world *w)
     } else if (place.kind != DPX_KIND_OWN || place.area == DPX_DIRECTORY_AREA || raises(r)) {
         return;
     } else {
-        check_replayed(w, r->block);
+        check_struck(w, r->disk, &place);
     }
     memcpy(data, r->data, g->block_size);
     restart_writes(w, r->disk, r->block);
@@ -316,7 +321,8 @@ static void show_old(world *w, const event *e)
     host *h = &w->hosts[e->host];
     if (e->stamp == 0 && w->stale_host == e->host)
         damage_fresh(w);
-    if (e->stamp == 0 || w->stale_host >= 0 || h->state != HOST_JOINED || h->reclaiming)
+    if (e->stamp == 0 || w->stale_host >= 0 || h->state != HOST_JOINED ||
+        (h->reclaiming && !w->plan.more.blind_reclaims))
         return;
     memcpy(w->stale, w->disks[e->index], (size_t)w->geometry->total_blocks * w->geometry->block_size);
     w->stale_host = e->host;

@@ -84,7 +84,8 @@ static uint64_t duration(world *w)
     }
     if (chance(&w->chance, p->over_limit)) {
         /* A few outlive their host's lifetime and everybody's patience. */
-        uint64_t most = rng_below(&w->chance, 4) == 0 ? 2 * w->dead_time : w->geometry->outage_tolerance;
+        uint32_t lives = w->stretched ? p->more.late : 2;
+        uint64_t most = rng_below(&w->chance, 4) == 0 ? lives * w->dead_time : w->geometry->outage_tolerance;
         time += w->io_limit + rng_time(&w->chance, most);
         fault_note(w, FAULT_OVER_LIMIT);
     }
@@ -137,9 +138,13 @@ static void hit_critical(world *w, flight *f, enum unit unit)
     bool slot = place.kind == DPX_KIND_SLOT;
     if (slot)
         dpx_slot_decode(f->data, &record);
-    if (place.kind != DPX_KIND_HEADER && place.kind != DPX_KIND_NOTICE &&
+    bool lease = w->stretched && place.kind == DPX_KIND_OWN && rng_below(&w->chance, 8) == 0;
+    if (place.kind != DPX_KIND_HEADER && place.kind != DPX_KIND_NOTICE && !lease &&
         !(slot && (unit != UNIT_HEART || record.state == DPX_SLOT_FREE)))
         return;
+    uint64_t lengthy = w->dead_time;
+    if (w->stretched)
+        lengthy *= slot && record.state == DPX_SLOT_CLAIMING ? w->plan.more.late_claim : w->plan.more.late;
     static const uint8_t blows[] = {HOST_KILL, HOST_POWER, HOST_BRIEF, HOST_BRIEF};
     uint32_t fate = rng_below(&w->chance, 4);
     if (fate == 0 && f->lands) {
@@ -147,7 +152,7 @@ static void hit_critical(world *w, flight *f, enum unit unit)
         fault_note(w, FAULT_FAILED_LANDED);
     }
     if (fate & 1) {
-        f->late = rng_time(&w->chance, rng_below(&w->chance, 2) ? 2 * w->geometry->claim_time : w->dead_time);
+        f->late = rng_time(&w->chance, rng_below(&w->chance, 2) ? 2 * w->geometry->claim_time : lengthy);
         fault_note(w, FAULT_DELAYED);
     }
     if (fate >= 2)
@@ -200,7 +205,8 @@ static void finish(world *w, call *c)
     for (uint32_t i = 0; i < r->read_count && r->error == 0; i++)
         r->error = r->reads[i].error;
     process_armed(w, h);
-    if (!w->quiet && (h->armed_fault || chance(&w->chance, w->plan.deliver_late))) {
+    bool ambushed = w->stretched && stretch_ambush(w, c);
+    if (!w->quiet && (ambushed || h->armed_fault || chance(&w->chance, w->plan.deliver_late))) {
         call_event(w, c, w->now + rng_time(&w->chance, w->plan.latency), EVENT_DELIVER);
         return;
     }
@@ -212,13 +218,31 @@ static void finish(world *w, call *c)
     host_complete(w, h, unit, r);
 }
 
-static void start_reads(world *w, call *c)
+static void launch_all(world *w, call *c)
 {
     dpx_request *r = c->request;
+    for (uint32_t i = 0; i < (c->reading ? r->read_count : r->write_count); i++)
+        launch(w, c, c->reading ? &r->reads[i] : &r->writes[i], !c->reading);
+}
+
+/* The clock was read; now the I/O is issued, or its process is stopped first. */
+static void start(world *w, call *c)
+{
+    if (!w->quiet && chance(&w->chance, w->plan.more.inside)) {
+        static const uint8_t blows[] = {HOST_STOP, HOST_BRIEF, HOST_PAUSE, HOST_PAUSE};
+        fault_note(w, FAULT_INSIDE);
+        event_push(w, w->now, EVENT_FAULT, c->host, blows[rng_below(&w->chance, 4)], 0);
+        call_event(w, c, w->now + 1 + rng_time(&w->chance, w->plan.latency), EVENT_LAUNCH);
+        return;
+    }
+    launch_all(w, c);
+}
+
+static void start_reads(world *w, call *c)
+{
     c->reading = true;
-    r->read_issued_at = local_now(w, &w->hosts[c->host]);
-    for (uint32_t i = 0; i < r->read_count; i++)
-        launch(w, c, &r->reads[i], false);
+    c->request->read_issued_at = local_now(w, &w->hosts[c->host]);
+    start(w, c);
 }
 
 static void cancel(dpx_extent *extents, uint32_t count)
@@ -247,8 +271,7 @@ static void issue(world *w, call *c)
     }
     r->writes_issued = true;
     r->write_issued_at = now;
-    for (uint32_t i = 0; i < r->write_count; i++)
-        launch(w, c, &r->writes[i], true);
+    start(w, c);
 }
 
 static void expire(world *w, call *c)
@@ -293,7 +316,9 @@ void disk_submit(world *w, host *h, enum unit unit, dpx_request *r)
     }
     bool hung = w->blocked[h->index][r->disk] > 0;
     process_armed(w, h);
-    if (hung ? rng_below(&w->chance, 4) == 0 : chance(&w->chance, w->plan.queue_loss))
+    if (w->stretched && stretch_ambush(w, c))
+        call_event(w, c, w->now + 1 + rng_time(&w->chance, 4 * w->plan.latency), EVENT_ISSUE);
+    else if (hung ? rng_below(&w->chance, 4) == 0 : chance(&w->chance, w->plan.queue_loss))
         expire(w, c);
     else if (h->armed_fault || chance(&w->chance, w->plan.wait_queue))
         call_event(w, c, w->now + rng_time(&w->chance, 4 * w->plan.latency), EVENT_ISSUE);
@@ -326,6 +351,8 @@ static void landed(world *w, flight *f)
         fault_note(w, FAULT_GHOST);
         if (w->now >= life_stops_until(w, f->life))
             fault_note(w, FAULT_LATE_GHOST);
+        if (w->stretched && dpx_place_of(w->geometry, f->block).kind == DPX_KIND_SLOT)
+            stretch_incident(w, NULL);
     }
     damage_written(w, f->disk, f->block);
     damage_remember(w, f);
@@ -431,6 +458,10 @@ static void call_event_due(world *w, const event *e)
     }
     if (e->kind == EVENT_ISSUE) {
         issue(w, c);
+        return;
+    }
+    if (e->kind == EVENT_LAUNCH) {
+        launch_all(w, c);
         return;
     }
     dpx_request *r = c->request;

@@ -16,8 +16,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../native/protocol/peers.h"
-#include "../../native/protocol/round.h"
+#include "protocol/peers.h"
+#include "protocol/round.h"
 #include "random.h"
 
 enum { MOST_HOSTS = 256, MOST_SAMPLES = 1 << 20 };

@@ -9,7 +9,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "../../native/format/layout.h"
+#include "format/layout.h"
 
 uint32_t __wrap_dpx_block_crc(const void *data, size_t length);
 

@@ -197,10 +197,8 @@ static void set_timer(world *w, host *h)
     event_push(w, at, EVENT_TIMER, h->index, 0, h->life);
 }
 
-void host_settle(world *w, host *h)
+static void settle(world *w, host *h)
 {
-    if (w->over || h->state == HOST_OFF)
-        return;
     if (h->state == HOST_CLAIMING)
         settle_claim(w, h);
     if (h->state == HOST_JOINED || h->state == HOST_LEAVING) {
@@ -214,6 +212,41 @@ void host_settle(world *w, host *h)
     }
     if (h->state != HOST_OFF && !w->over)
         set_timer(w, h);
+}
+
+/* The process stands still between what its machines have decided and what it makes of that. */
+static bool stops_untold(world *w, host *h)
+{
+    static const uint8_t blows[] = {HOST_STOP, HOST_BRIEF, HOST_PAUSE, HOST_PAUSE};
+    if (h->untold || w->quiet || h->state != HOST_JOINED || !chance(&w->chance, w->plan.more.untold))
+        return h->untold;
+    h->untold = true;
+    fault_note(w, FAULT_UNTOLD);
+    event_push(w, w->now, EVENT_FAULT, h->index, blows[rng_below(&w->chance, 4)], 0);
+    event_push(w, w->now + 1 + rng_time(&w->chance, w->plan.latency), EVENT_SETTLE, h->index, 0, h->life);
+    return true;
+}
+
+void host_settle(world *w, host *h)
+{
+    if (w->over || h->state == HOST_OFF || stops_untold(w, h))
+        return;
+    settle(w, h);
+}
+
+void host_told(world *w, host *h, const event *e)
+{
+    if (h->state == HOST_OFF || e->stamp != h->life || !h->untold)
+        return;
+    if (h->stopped) {
+        h->deferred[h->deferred_count++ % MAX_DEFERRED] = *e;
+        return;
+    }
+    h->untold = false;
+    if (over(w, h)) /* the caller looks at the clock when it wakes up, and is told nothing that was true before */
+        end_life(w, h);
+    else
+        settle(w, h);
 }
 
 void host_timer(world *w, host *h, const event *e)

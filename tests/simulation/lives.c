@@ -11,10 +11,19 @@ static life *life_of(world *w, uint16_t number)
 uint16_t life_begin(world *w, host *h)
 {
     truth *t = w->truth;
-    uint32_t number = t->life_count < MAX_LIVES ? t->life_count++ : MAX_LIVES - 1;
-    t->lives[number] = (life){.host = h->index, .box = h->box, .started = w->now,
-                              .start_time = number + 1};
-    return (uint16_t)number;
+    uint16_t last = h->life;
+    if (t->life_count == MAX_LIVES) { /* the history ends here: more of it could not be judged */
+        outcome_note(w, OUT_UNCHECKED);
+        w->over = true;
+        return MAX_LIVES - 1;
+    }
+    uint16_t number = (uint16_t)t->life_count++;
+    uint16_t process = h->stays ? t->lives[last].process : number;
+    if (h->stays)
+        fault_note(w, FAULT_ANOTHER_LIFE);
+    t->lives[number] = (life){.host = h->index, .box = h->box, .process = process, .started = w->now,
+                              .start_time = process + 1u};
+    return number;
 }
 
 static uint64_t kill_time(const world *w)
@@ -115,7 +124,9 @@ bool life_excused(const world *w, uint16_t number)
 {
     const life *l = &w->truth->lives[number];
     uint64_t S = w->geometry->outage_tolerance;
-    if (!l->paused || l->thawed_local <= l->lifetime_end - S)
+    if (l->reverted && l->lifetime_end - S <= l->thawed_local)
+        return true;
+    if (!l->paused || l->thawed_local < l->lifetime_end - S)
         return false;
     return w->now >= l->beat_real + (S + kill_time(w)) / 95 * 100;
 }
@@ -134,17 +145,20 @@ static void check_slot(world *w, host *h, const dpx_slot_record *record)
     truth *t = w->truth;
     uint32_t slot = record->who.slot;
     uint16_t owner = t->slot_owner[slot];
-    bool blurred = owner && life_excused(w, owner - 1);
+    /* It is gone, and its clock had stood still: what it protected may run on beyond what others could wait. */
+    bool blurred = owner && life_excused(w, owner - 1) && t->lives[owner - 1].ended;
     if (owner && owner - 1 != h->life && owner_may_act(w, owner - 1)) {
-        if (blurred || w->plan.clock_beyond)
-            excuse(w, blurred ? OUT_EXCUSED_PAUSE : OUT_EXCUSED_CLOCK);
+        if (blurred)
+            excuse_pause(w, owner - 1);
+        else if (w->plan.clock_beyond)
+            excuse(w, OUT_EXCUSED_CLOCK);
         else
             violate(w, VIOLATION_SLOT, "h%u claimed slot %u whose owner h%u may still act", h->index, slot,
                     t->lives[owner - 1].host);
     }
     if (record->who.generation <= t->slot_generation[slot]) {
-        if (blurred || w->plan.clock_beyond)
-            excuse(w, blurred ? OUT_EXCUSED_PAUSE : OUT_EXCUSED_CLOCK);
+        if (w->plan.clock_beyond)
+            excuse(w, OUT_EXCUSED_CLOCK);
         else
             violate(w, VIOLATION_SLOT, "h%u claimed slot %u at generation %llu, used before", h->index, slot,
                     (unsigned long long)record->who.generation);
@@ -188,7 +202,7 @@ void check_ended(world *w, host *h, dpx_end end)
     if (end != DPX_END_NOTICE && end != DPX_END_REPLACED && end != DPX_END_OWN_BLOCK)
         return;
     if (w->truth->claim_written[l->who.slot] && w->truth->lives[w->truth->claim_life[l->who.slot]].claimed_paused)
-        excuse(w, OUT_EXCUSED_PAUSE); /* its clock stood still in the middle of a claim */
+        outcome_note(w, OUT_EXCUSED_PAUSE); /* its clock stood still in the middle of a claim */
     else if (w->truth->contested[l->who.slot] == l->who.generation)
         return; /* somebody else's void claim of this generation was declared dead: it joins anew */
     else if (!l->paused && !w->plan.clock_beyond && local_now(w, h) < l->lifetime_end)
@@ -210,6 +224,8 @@ void check_lifetime(world *w, host *h)
     uint32_t slot = l->who.slot;
     uint32_t backing = 0;
     uint64_t now = local_now(w, h);
+    if (l->reverted_ever && t->slot_generation[slot] > l->who.generation)
+        violate(w, VIOLATION_SLOT, "h%u goes on in slot %u, which is another's since its memory went back", h->index, slot);
     for (uint32_t d = 0; d < w->geometry->disks; d++)
         backing += t->beat_life[slot][d] == h->life + 1 && t->beat_issued[slot][d] >= proof;
     if (backing < w->majority && !w->plan.replays)
@@ -217,9 +233,14 @@ void check_lifetime(world *w, host *h)
                 backing);
     if (now >= l->lifetime_end && !life_excused(w, h->life))
         violate(w, VIOLATION_LIFETIME, "h%u lengthened a lifetime that was over", h->index);
-    if (l->overtaken && proof >= l->thawed_local)
+    if (l->overtaken && l->overtaken_at == 0 && proof > l->thawed_local)
+        l->overtaken_at = w->now;
+    uint64_t net = w->lenient ? w->geometry->outage_tolerance : 0; /* it looks at what it holds every S * 3 / 8 */
+    if (l->overtaken && l->overtaken_at != 0 && w->now >= l->overtaken_at + net)
         violate(w, VIOLATION_EXCLUSION, "h%u goes on after its clock stood still, and others took what it held",
                 h->index);
     l->lifetime_end = h->world.lifetime_end;
     l->beat_real = clock_was(&w->boxes[h->box], proof);
+    if (proof > l->thawed_local)
+        l->reverted = false;
 }

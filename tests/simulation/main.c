@@ -34,7 +34,8 @@ typedef struct options {
     uint64_t seed, histories;
     double seconds;
     uint32_t jobs;
-    bool one, trace, report, coverage, keep_going;
+    uint32_t themes;
+    bool one, trace, report, coverage, keep_going, stretched, net;
 } options;
 
 static double now(void)
@@ -54,9 +55,18 @@ static void note_failure(worker *self, const world *w)
     memcpy(f->complaint, w->complaint, sizeof f->complaint);
 }
 
-static void work(const options *o, worker *self, uint32_t stride, double until)
+static world *new_world(const options *o)
 {
     world *w = world_new();
+    w->stretched = o->stretched;
+    w->lenient = o->net;
+    w->themes = o->themes;
+    return w;
+}
+
+static void work(const options *o, worker *self, uint32_t stride, double until)
+{
+    world *w = new_world(o);
     while (self->next < o->seed + o->histories) {
         self->seed = self->next;
         self->next += stride;
@@ -200,15 +210,17 @@ static int conclude(const options *o, const worker *workers, const tally *sum)
             if (++kinds[f->violation] > 4)
                 continue; /* a few of each kind */
             shown++;
-            printf("\nVIOLATION (%s) %s\n  simulate --seed %llu --trace\n", violation_names[f->violation],
-                   f->complaint, (unsigned long long)f->seed);
+            printf("\nVIOLATION (%s) %s\n  simulate --seed %llu%s%s --trace\n", violation_names[f->violation],
+                   f->complaint, (unsigned long long)f->seed, o->stretched ? " --stretched" : "",
+                   o->net ? " --net" : "");
         }
     }
     if (violations > 0) {
         printf("\n%llu violation%s\n", (unsigned long long)violations, violations > 1 ? "s" : "");
         status = 1;
     }
-    for (uint32_t i = 0; o->coverage && i < FAULT_COUNT; i++) {
+    uint32_t kinds_of_fault = o->stretched ? FAULT_COUNT : FAULT_ORDINARY;
+    for (uint32_t i = 0; o->coverage && i < kinds_of_fault; i++) {
         if (sum->faults[i] > 0)
             continue;
         printf("fault that never occurred: %s\n", fault_names[i]);
@@ -220,7 +232,7 @@ static int conclude(const options *o, const worker *workers, const tally *sum)
 static int run_one(const options *o)
 {
     tally count = {0};
-    world *w = world_new();
+    world *w = new_world(o);
     enum violation v = world_run(w, o->seed, &count, o->trace ? stdout : NULL);
     printf("seed %llu: %llu I/Os, %llu events, ", (unsigned long long)o->seed, (unsigned long long)count.ios,
            (unsigned long long)count.events);
@@ -233,9 +245,14 @@ static int run_one(const options *o)
 
 static void usage(void)
 {
-    puts("simulate [--histories N] [--seconds T] [--seed S] [--jobs N] [--report] [--coverage] [--keep-going]\n"
+    puts("simulate [--stretched] [--histories N] [--seconds T] [--seed S] [--jobs N] [--report] [--coverage]\n"
+         "         [--keep-going]\n"
          "simulate --seed S --trace        one history, in words\n"
          "\n"
+         "  --stretched     longer histories that strike at moments of their own: README.md\n"
+         "  --theme NAME    of these only one kind, --without NAME: all kinds but this one (may be repeated): sleepers,\n"
+         "                  cuts, bits, reverts, changers, claimers, lives, none\n"
+         "  --net           whoever overlooks its death is a violation only if its next looks at what it holds miss it\n"
          "  --histories N   how many, with seeds S, S+1, ... (default 10000)\n"
          "  --seconds T     stop after that time\n"
          "  --jobs N        processes (default 1)\n"
@@ -245,6 +262,14 @@ static void usage(void)
          "exit status: 0 fine, 1 violations, 2 usage, 3 coverage");
 }
 
+static uint32_t theme_bit(const char *name)
+{
+    uint32_t i = 0;
+    while (theme_names[i] && strcmp(theme_names[i], name) != 0)
+        i++;
+    return theme_names[i] ? 1u << i : 0;
+}
+
 static bool parse(int count, char **arguments, options *o)
 {
     static const struct option known[] = {
@@ -252,6 +277,8 @@ static bool parse(int count, char **arguments, options *o)
         {"seed", required_argument, NULL, 's'},      {"jobs", required_argument, NULL, 'j'},
         {"report", no_argument, NULL, 'r'},          {"trace", no_argument, NULL, 'T'},
         {"coverage", no_argument, NULL, 'c'},        {"keep-going", no_argument, NULL, 'k'},
+        {"theme", required_argument, NULL, 'M'},     {"without", required_argument, NULL, 'W'},
+        {"stretched", no_argument, NULL, 'S'},       {"net", no_argument, NULL, 'N'},
         {"help", no_argument, NULL, 'h'},            {NULL, 0, NULL, 0},
     };
     bool many = false;
@@ -267,18 +294,22 @@ static bool parse(int count, char **arguments, options *o)
         case 'T': o->trace = true; break;
         case 'c': o->coverage = true; break;
         case 'k': o->keep_going = true; break;
+        case 'S': o->stretched = true; break;
+        case 'N': o->net = true; break;
+        case 'M': o->stretched = true; o->themes = theme_bit(optarg); break;
+        case 'W': o->stretched = true; o->themes &= ~theme_bit(optarg); break;
         default: return false;
         }
     }
     o->one = seeded && !many;
     if (o->seconds > 0 && o->histories == 10000)
         o->histories = UINT64_C(1) << 40;
-    return optind == count && o->jobs >= 1 && o->jobs <= MAX_JOBS;
+    return optind == count && o->themes != 0 && o->jobs >= 1 && o->jobs <= MAX_JOBS;
 }
 
 int main(int count, char **arguments)
 {
-    options o = {.seed = 1, .histories = 10000, .jobs = 1};
+    options o = {.seed = 1, .histories = 10000, .jobs = 1, .themes = UINT32_MAX};
     if (!parse(count, arguments, &o)) {
         usage();
         return 2;

@@ -27,8 +27,20 @@ void check_read(world *w, uint16_t number, const dpx_request *r)
 /* Old content came over the own block of a slot there. */
 void check_struck(world *w, uint32_t disk, const dpx_place *place)
 {
-    if (place->kind == DPX_KIND_OWN)
-        w->truth->own[place->area][place->slot].struck_on |= (uint8_t)(1u << disk);
+    own_truth *own = &w->truth->own[place->area][place->slot];
+    if (place->kind != DPX_KIND_OWN)
+        return;
+    own->struck_on |= (uint8_t)(1u << disk);
+    if (w->geometry->disks > 1)
+        return;
+    own->struck_at = w->truth->replayed_at[place->area] = w->now;
+}
+
+bool struck_alone(const world *w, uint16_t number, uint32_t area, bool lately)
+{
+    const truth *t = w->truth;
+    uint64_t at = t->own[area][t->lives[number].who.slot].struck_at;
+    return at != 0 && (!lately || w->now < at + 2 * w->geometry->outage_tolerance);
 }
 
 bool met_where_struck(const world *w, uint16_t holder, uint16_t taker, uint32_t area)

@@ -61,6 +61,28 @@ void disk_orphan(world *w, host *h, bool power_lost)
     h->deferred_count = 0;
 }
 
+bool disk_idle(const world *w, const host *h)
+{
+    for (uint16_t i = 0; i < MAX_CALLS; i++)
+        if (w->calls[i].used && w->calls[i].host == h->index)
+            return false;
+    return true;
+}
+
+/* Of the writes that outlived their process one lands soon. */
+void disk_let_go(world *w)
+{
+    uint16_t start = (uint16_t)rng_below(&w->chance, (uint32_t)w->flight_top + 1);
+    for (uint16_t i = 0; i < w->flight_top; i++) {
+        flight *f = &w->flights[(start + i) % w->flight_top];
+        if (!f->used || f->extent || f->landed || !f->lands || f->parked)
+            continue;
+        fault_note(w, FAULT_GHOST_LET_GO);
+        reschedule(w, f, w->now + 1 + rng_time(&w->chance, w->geometry->outage_tolerance / 4));
+        return;
+    }
+}
+
 void disk_settle_box(world *w, uint8_t number)
 {
     for (uint16_t i = 0; i < w->flight_top; i++) {

@@ -29,6 +29,21 @@ static void *reserve(size_t bytes)
     return memory;
 }
 
+size_t host_memory(const world *w, enum unit unit)
+{
+    switch (unit) {
+    case UNIT_CLAIM:
+    case UNIT_RECLAIM:
+        return dpx_claim_memory(w->geometry);
+    case UNIT_HEART:
+        return dpx_heart_memory(w->geometry);
+    case UNIT_CHANGE:
+        return dpx_change_memory(w->geometry);
+    default:
+        return round_bytes(w->geometry);
+    }
+}
+
 static void reserve_all(host *h)
 {
     h->memory[UNIT_CLAIM] = reserve(largest(dpx_claim_memory));
@@ -49,7 +64,7 @@ static void introduce(world *w, host *h)
     h->me = (dpx_slot_record){.flags = w->plan.drains_on_exit >> h->index & 1 ? DPX_SLOT_DRAINS_ON_EXIT : 0,
                               .host = b->host,
                               .boot = b->boot,
-                              .pid = 100u + h->life,
+                              .pid = 100u + w->truth->lives[h->life].process,
                               .start_time = w->truth->lives[h->life].start_time,
                               .pid_namespace = 1,
                               .software = 1,
@@ -82,12 +97,16 @@ void process_start(world *w, host *h)
         event_push(w, w->now + w->geometry->outage_tolerance / 8, EVENT_START, h->index, 0, 0);
         return;
     }
-    if (w->boxes[h->box].off)
+    if (w->boxes[h->box].off) {
         boot(w, h->box);
+        h->stays = false;
+    }
     if (!h->peers_memory)
         reserve_all(h);
     uint64_t now = local_now(w, h);
     h->life = life_begin(w, h);
+    h->stays = h->untold = false;
+    memset(h->gone_seen, 0, sizeof h->gone_seen);
     memset(h->in_flight, 0, sizeof h->in_flight);
     memset(h->sequences, 0, sizeof h->sequences);
     memset(h->written, 0, sizeof h->written);
@@ -177,6 +196,7 @@ void process_end(world *w, host *h, enum process_end how)
     h->state = HOST_OFF;
     h->stopped = h->paused = false;
     h->stops++;
+    h->stays = how == END_ITSELF && !w->quiet && chance(&w->chance, w->plan.more.stay);
     if (w->quiet && h->done)
         return;
     uint64_t delay = w->quiet ? S / 32 : rng_below(&w->chance, 3) ? rng_time(&w->chance, S / 4)
@@ -250,12 +270,14 @@ static void pause_box(world *w, host *h)
 {
     box *b = &w->boxes[h->box];
     uint64_t S = w->geometry->outage_tolerance;
-    if (b->frozen || b->off)
+    if (b->frozen || b->off || b->stops == MAX_PAUSES)
         return;
     bool lengthy = w->plan.long_pauses && rng_next(&w->chance) >> 63;
     uint64_t duration = rng_time(&w->chance, lengthy ? 2 * w->dead_time : S / 2);
     if (lengthy && rng_next(&w->chance) >> 63) /* it wakes while others judge it */
         duration = w->dead_time - S / 4 + rng_time(&w->chance, S / 2);
+    if (w->stretched && lengthy && rng_next(&w->chance) >> 63) /* … or only when it is woken, at a moment of its own */
+        duration = w->dead_time + rng_time(&w->chance, 4 * w->dead_time);
     fault_note(w, duration > w->dead_time ? FAULT_PAUSED_LONG : FAULT_PAUSED);
     life_paused(w, h->box);
     clock_freeze(b, w->now);
@@ -284,11 +306,11 @@ static void wake(world *w, host *h)
     TRACE(w, "h%u goes on", h->index);
     if (h->state == HOST_OFF)
         return;
-    h->timer_at = w->now + rng_time(&w->chance, w->plan.latency / 4);
+    h->timer_at = w->now + w->stretched + rng_time(&w->chance, w->plan.latency / 4);
     event_push(w, h->timer_at, EVENT_TIMER, h->index, 0, h->life);
 }
 
-static void wake_box(world *w, uint8_t number)
+void process_wake_box(world *w, uint8_t number)
 {
     if (!w->boxes[number].frozen)
         return;
@@ -348,7 +370,7 @@ void process_event(world *w, const event *e)
         break;
     case EVENT_WAKE:
         if (e->index == 1)
-            wake_box(w, h->box);
+            process_wake_box(w, h->box);
         else if (h->stopped && !h->paused && h->stops == e->stamp)
             wake(w, h);
         break;
@@ -366,7 +388,7 @@ void process_event(world *w, const event *e)
 void process_quiet(world *w)
 {
     for (uint8_t i = 0; i < w->plan.machines; i++)
-        wake_box(w, i);
+        process_wake_box(w, i);
     for (uint32_t i = 0; i < w->plan.hosts; i++)
         if (w->hosts[i].stopped)
             wake(w, &w->hosts[i]);

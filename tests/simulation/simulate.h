@@ -10,27 +10,27 @@
 #include <stddef.h>
 #include <stdio.h>
 
-#include "../../native/protocol/change.h"
-#include "../../native/protocol/claim.h"
-#include "../../native/protocol/heart.h"
-#include "../../native/protocol/round.h"
+#include "protocol/change.h"
+#include "protocol/claim.h"
+#include "protocol/heart.h"
+#include "protocol/round.h"
 #include "random.h"
 
 enum {
     MAX_HOSTS = 8,   /* simulated processes at a time */
-    MAX_PAUSES = 8,  /* of one machine: swarm.c plans 6 at most */
+    MAX_PAUSES = 64, /* of one machine */
     MAX_SLOTS = 8,
     MAX_AREAS = 8,   /* lease 0 included */
     MAX_NAMES = 7,
-    MAX_LIVES = 200, /* processes in one history */
-    MAX_UUIDS = 160, /* creations in one history */
+    MAX_LIVES = 600, /* memberships in one history */
+    MAX_UUIDS = 600, /* creations in one history */
     MAX_FLIGHTS = 1024,
     MAX_CALLS = 512,
     MAX_EVENTS = 8192,
     MAX_DEFERRED = 256,
     MAX_DAMAGE = 16,
     MAX_OUTAGES = 8,
-    MAX_LOG = 768,   /* grants kept for the order check at the end */
+    MAX_LOG = 16384, /* grants kept for the order check at the end */
     REPLAY_RING = 24,
     STATES = 4,      /* states remembered per name */
     TASKS = 6,       /* rounds of one host at a time */
@@ -73,6 +73,17 @@ enum fault {
     FAULT_SLOTS_FULL,
     FAULT_SPACE_FULL,
     FAULT_CLAIM_RACE,   /* two claims wrote one slot at the same time */
+    FAULT_ORDINARY,     /* those above occur in any history, those below in stretched ones */
+    FAULT_AMBUSHED = FAULT_ORDINARY, /* struck at a moment chosen for the history */
+    FAULT_INSIDE,       /* stood still between the lifetime test and the issue of the I/O */
+    FAULT_UNTOLD,       /* … or between the core's verdict and what is made of it */
+    FAULT_REVERTED,     /* memory and clock of a machine went back to a snapshot */
+    FAULT_RESURRECTED,  /* … of a process that had ended since */
+    FAULT_ANOTHER_LIFE, /* a process whose membership ended joined again */
+    FAULT_GHOST_LET_GO, /* a write long under way landed just when somebody was taken over */
+    FAULT_WOKEN,        /* a paused machine woke just then */
+    FAULT_RECLAIMER_BLIND, /* a host that reclaims a slot is shown an old disk */
+    FAULT_CUT_FOR_LONG, /* one host does not reach a minority of the disks, for many T_dead */
     FAULT_COUNT
 };
 
@@ -81,7 +92,8 @@ enum outcome { /* of operations, for the report */
     OUT_REFUSED, OUT_STALE, OUT_TAKE_OTHER, OUT_RELEASED, OUT_CREATED, OUT_DELETED, OUT_CHANGE_OTHER,
     OUT_LOST, OUT_HEALED, OUT_REWRITTEN, OUT_RECLAIMED, OUT_RETIRED, OUT_TAKEOVER, OUT_RESOLVED, OUT_FREED,
     OUT_MARKED,
-    OUT_EXCUSED_PAUSE, OUT_EXCUSED_CLOCK, OUT_EXCUSED_REPLAY, OUT_EXCUSED_MEETING, OUT_COUNT
+    OUT_EXCUSED_PAUSE, OUT_EXCUSED_REVERT, OUT_EXCUSED_CLOCK, OUT_EXCUSED_REPLAY, OUT_EXCUSED_MEETING,
+    OUT_UNCHECKED, OUT_COUNT
 };
 
 enum violation {
@@ -131,7 +143,32 @@ typedef struct tally {
 /* Keeps the highest ones. */
 void ranking_note(ranking *r, uint64_t value, uint64_t seed);
 
-/* ---- the plan of one history, drawn from the seed (swarm.c) ---- */
+/* ---- the plan of one history, drawn from the seed (swarm.c, stretch.c) ---- */
+
+/* A step of some machine at which a history may strike on purpose. */
+enum moment {
+    AT_TABLE, AT_CLAIM, AT_CHECK, AT_NOTE, AT_AGAIN, AT_ACTIVE, AT_FREE, /* a claim's */
+    AT_NOTICES, AT_BEAT, AT_HEED,                                         /* a heartbeat's */
+    AT_LOOK, AT_RAISE, AT_LOWER, AT_HEADER, AT_OTHER,                     /* a round's or a change's */
+    MOMENTS
+};
+
+typedef struct stretch {
+    uint32_t theme;
+    odds ambush;         /* at one of these moments (bits): */
+    uint32_t moments;
+    uint8_t blows[4];    /* enum host_fault, one of them each time */
+    odds inside, untold; /* steps in which a process is stopped half-way */
+    odds stay;           /* a process whose membership ended joins again */
+    odds incident;       /* somebody is taken over: sleepers wake, ghosts land, the taker falls */
+    odds pick_dead;      /* damage hits what matters to death: records and notices; only single bits */
+    uint32_t reverts;    /* snapshots of a machine that come back */
+    uint32_t late;       /* most that a critical write, or one beyond its limit, may be late, in T_dead */
+    uint32_t late_claim; /* … and a claim */
+    uint32_t cuts;       /* one host, a minority of the disks */
+    bool blind_reclaims;
+    bool slow_words;     /* "its process is gone" is said some time after it was seen */
+} stretch;
 
 typedef struct plan {
     uint32_t hosts, machines;
@@ -154,6 +191,7 @@ typedef struct plan {
     /* operations, weights */
     uint8_t weight_take, weight_release, weight_create, weight_delete, weight_leave, weight_rewrite;
     odds batch, shared, resume, wait;
+    stretch more; /* all zero in an ordinary history */
 } plan;
 
 /* ---- machines: clocks and boots ---- */
@@ -184,6 +222,7 @@ typedef struct call {
     uint16_t next;    /* free list */
     uint32_t stamp;
     bool reading;
+    bool ambushed;    /* once is enough */
     bool used;
 } call;
 
@@ -232,6 +271,10 @@ enum event_kind {
     EVENT_STALE,    /* host; index: disk; stamp 1: begins, 0: ends */
     EVENT_QUIET,
     EVENT_DEADLINE,
+    EVENT_LAUNCH,   /* call: the lifetime test is over, the I/O is issued */
+    EVENT_SETTLE,   /* host: what its machines have decided is dealt with; stamp: life */
+    EVENT_SAVE,     /* host: its machine's memory is saved; index: which snapshot, stamp: tries */
+    EVENT_REVERT,   /* … and comes back */
 };
 
 enum host_fault { HOST_KILL, HOST_POWER, HOST_STOP, HOST_BRIEF, HOST_PAUSE, HOST_FENCE };
@@ -263,6 +306,8 @@ typedef struct host {
     bool stopped;
     bool rescues; /* its next life joins in a slot that the administrator says is lost */
     bool paused;          /* stopped together with its clock */
+    bool stays;           /* its next life is one of the same process */
+    bool untold;          /* EVENT_SETTLE is under way */
     uint16_t life;
     uint32_t stops;       /* stamp of EVENT_WAKE */
     uint64_t timer_at;    /* real time of the earliest timer event under way */
@@ -299,6 +344,7 @@ typedef struct host {
     dpx_lease resolve;
     bool leave_soon;
     uint64_t retire_asked[MAX_SLOTS]; /* generation that the administrator declared gone … */
+    uint64_t gone_seen[MAX_SLOTS];    /* generation whose process was seen gone, and is yet to be said so */
     uint64_t retire_asked_at[MAX_SLOTS]; /* … and when: whose record seemed to move is declared gone again */
     dpx_uuid fresh;       /* of the lease being created */
     task tasks[TASKS];
@@ -357,7 +403,8 @@ typedef struct world {
     bool quiet;
     bool over;
     FILE *trace;
-    bool verbose;
+    bool stretched;
+    uint32_t themes; /* of stretched histories (bits): those that are played */
     tally *tally;
     uint64_t start_ios;
 
@@ -388,6 +435,9 @@ typedef struct world {
     uint32_t event_order;
     uint8_t *orphans;    /* data of writes whose process is gone */
     size_t orphan_used;
+
+    struct snapshot *saved; /* snapshot.c */
+    bool lenient;           /* main.c, --net */
 
     struct { dpx_uuid uuid; uint64_t token; } states[MAX_NAMES][STATES];
     uint32_t state_count[MAX_NAMES];
@@ -421,6 +471,7 @@ static inline uint64_t local_now(const world *w, const host *h)
 #define PRESETS 96u
 const dpx_geometry *preset_geometry(uint32_t preset);
 void plan_draw(world *w);
+void stretch_draw(world *w); /* what a stretched history has beside that */
 void template_load(world *w, uint32_t preset);
 void name_of(uint32_t name, char *out, size_t *length);
 dpx_uuid uuid_draw(world *w);
@@ -430,6 +481,8 @@ dpx_uuid uuid_draw(world *w);
 void disk_submit(world *w, host *h, enum unit unit, dpx_request *request);
 void disk_event(world *w, const event *e); /* ISSUE, LAND, RETURN, DELIVER */
 void disk_orphan(world *w, host *h, bool power_lost); /* the process of h is gone */
+bool disk_idle(const world *w, const host *h);        /* nothing of it is under way */
+void disk_let_go(world *w);                           /* a ghost lands soon */
 void disk_settle_box(world *w, uint8_t box);          /* a machine boots: its old writes cannot come any more */
 void disk_unblock(world *w);                          /* a path works again */
 void disk_hurry(world *w);                            /* faults are over: nothing takes long any more */
@@ -457,6 +510,21 @@ void host_step(world *w, host *h, enum unit unit);
 void host_complete(world *w, host *h, enum unit unit, dpx_request *request);
 void host_settle(world *w, host *h); /* verdicts, new rounds, the next timer */
 void host_timer(world *w, host *h, const event *e);
+void host_told(world *w, host *h, const event *e); /* SETTLE */
+
+/* ---- stretch.c: moments that are chosen on purpose ---- */
+
+extern const char *const theme_names[]; /* NULL ends it */
+void stretch_schedule(world *w);
+enum moment moment_of(const world *w, enum unit unit, const dpx_request *r);
+bool stretch_ambush(world *w, call *c);       /* the host of this call is struck now: it must wait */
+void stretch_incident(world *w, host *taker); /* somebody was taken over; or a ghost landed: taker is NULL */
+
+/* ---- snapshot.c: memory and clock of a machine go back ---- */
+
+void snapshot_reset(world *w);
+void snapshot_event(world *w, const event *e); /* SAVE, REVERT */
+size_t host_memory(const world *w, enum unit unit); /* bytes in use of its memory[unit] */
 
 /* ---- areas.c ---- */
 
@@ -467,6 +535,7 @@ bool area_may_write(world *w, host *h, enum unit unit, const dpx_request *reques
 void process_start(world *w, host *h);
 enum process_end { END_ITSELF, END_KILLED, END_POWER, END_FENCED };
 void process_end(world *w, host *h, enum process_end how); /* its memory is gone */
+void process_wake_box(world *w, uint8_t box);
 void process_joined(world *w, host *h);
 void process_refused(world *w, host *h, dpx_verdict verdict); /* it cannot join */
 void process_steward(world *w, host *h);

@@ -28,14 +28,47 @@ static bool writes_returned(const world *w, uint16_t number, uint32_t slot)
     return true;
 }
 
+/* What this very process wrote of this slot, in whichever of its memberships and claims, has returned; and it is not
+ * at one of them now. */
+static bool own_writes_returned(const world *w, const host *h, uint32_t slot)
+{
+    const life *now = &w->truth->lives[h->life];
+    for (uint16_t i = 0; i < w->truth->life_count; i++) {
+        const life *l = &w->truth->lives[i];
+        if (l->process != now->process || !(l->claimed >> slot & 1))
+            continue;
+        bool owner = l->joined && l->who.slot == slot;
+        if (owner ? !life_gone(w, i) : !writes_returned(w, i, slot))
+            return false;
+    }
+    return true;
+}
+
+/* All memberships of a process are over, it is gone itself, and its writes with it. */
+static bool process_gone(const world *w, uint16_t process)
+{
+    for (uint32_t i = 0; i < w->plan.hosts; i++) {
+        const host *h = &w->hosts[i];
+        if ((h->state != HOST_OFF || h->stays) && w->truth->lives[h->life].process == process)
+            return false;
+    }
+    for (uint16_t i = process; i < w->truth->life_count; i++)
+        if (w->truth->lives[i].process == process && !life_gone(w, i))
+            return false;
+    return true;
+}
+
 static void check_process(world *w, host *h, uint32_t slot, const dpx_slot_record *record)
 {
     uint16_t number;
     if (!local_process(w, h, record, &number))
         return;
-    bool gone = number == h->life ? writes_returned(w, number, slot)
-                                  : (record->flags & DPX_SLOT_DRAINS_ON_EXIT) && life_gone(w, number);
-    if (gone)
+    bool gone = number == w->truth->lives[h->life].process
+                    ? own_writes_returned(w, h, slot)
+                    : (record->flags & DPX_SLOT_DRAINS_ON_EXIT) && process_gone(w, number);
+    if (gone && w->plan.more.slow_words && h->gone_seen[slot] != record->who.generation)
+        h->gone_seen[slot] = record->who.generation; /* said at the next look */
+    else if (gone)
         dpx_peers_drained(h->world.peers, slot, record->who.generation, DPX_DRAINED_EXITED);
 }
 
@@ -138,7 +171,11 @@ void process_steward(world *w, host *h)
         /* Now and then it asks too early, and must be refused. */
         bool asks = drained ? rng_below(&w->chance, 2) == 0
                             : !w->quiet && dpx_peers_dead(peers, &peer->record.who) && rng_below(&w->chance, 4) == 0;
-        if (asks && !h->reclaiming && w->stale_host != h->index)
-            reclaim(w, h, slot);
+        bool blind = w->stale_host == h->index;
+        if (!asks || h->reclaiming || (blind && !w->plan.more.blind_reclaims))
+            continue;
+        if (blind)
+            fault_note(w, FAULT_RECLAIMER_BLIND);
+        reclaim(w, h, slot);
     }
 }

@@ -204,5 +204,9 @@ void plan_draw(world *w)
     draw_work(w);
     draw_theme(w);
     uint64_t lives = w->dead_time + w->geometry->outage_tolerance;
+    if (w->stretched)
+        stretch_draw(w);
     w->plan.duration = lives / 3 + rng_time(&w->chance, rng_below(&w->chance, 4) ? lives : 3 * lives);
+    if (w->stretched)
+        w->plan.duration += 2 * lives + rng_time(&w->chance, 10 * lives);
 }

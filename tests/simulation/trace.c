@@ -38,6 +38,16 @@ const char *const fault_names[FAULT_COUNT] = {
     [FAULT_SLOTS_FULL] = "slots full",
     [FAULT_SPACE_FULL] = "lockspace full",
     [FAULT_CLAIM_RACE] = "claims racing",
+    [FAULT_AMBUSHED] = "struck at a chosen moment",
+    [FAULT_INSIDE] = "stopped between lifetime test and issue",
+    [FAULT_UNTOLD] = "stopped between verdict and caller",
+    [FAULT_REVERTED] = "machine reverted to a snapshot",
+    [FAULT_RESURRECTED] = "… of a process that had ended",
+    [FAULT_ANOTHER_LIFE] = "joined again by the same process",
+    [FAULT_GHOST_LET_GO] = "ghost let go at a takeover",
+    [FAULT_WOKEN] = "paused machine woken at a takeover",
+    [FAULT_RECLAIMER_BLIND] = "reclaimer shown an old disk",
+    [FAULT_CUT_FOR_LONG] = "host cut off from a minority for long",
 };
 
 const char *const outcome_names[OUT_COUNT] = {
@@ -65,9 +75,11 @@ const char *const outcome_names[OUT_COUNT] = {
     [OUT_FREED] = "joined in a lost slot",
     [OUT_MARKED] = "waiter's mark written",
     [OUT_EXCUSED_PAUSE] = "excused: clock stood still",
+    [OUT_EXCUSED_REVERT] = "excused: memory went back",
     [OUT_EXCUSED_CLOCK] = "excused: clock beyond the bound",
     [OUT_EXCUSED_REPLAY] = "excused: replay in a lease",
     [OUT_EXCUSED_MEETING] = "… on the one disk where majorities met",
+    [OUT_UNCHECKED] = "beyond the checker's tables",
 };
 
 const char *const violation_names[VIOLATION_COUNT] = {

@@ -113,6 +113,7 @@ static void reset_pools(world *w)
     for (uint32_t i = 0; i < MAX_OUTAGES; i++)
         w->outages[i].on = false;
     w->snapshot_disk = w->stale_host = w->stale_disk = -1;
+    snapshot_reset(w);
     w->ring_at = 0;
 }
 
@@ -129,6 +130,8 @@ static void begin(world *w, uint64_t seed)
 {
     w->seed = seed;
     w->chance.state = seed * UINT64_C(0xd1342543de82ef95) + 1;
+    if (w->stretched)
+        w->chance.state ^= UINT64_C(0x7374726574636865);
     w->now = DPX_SECOND;
     w->quiet = w->over = false;
     w->violation = VIOLATION_NONE;
@@ -160,7 +163,7 @@ static void begin(world *w, uint64_t seed)
         h->box = w->plan.machine_of[i];
         h->served = 0;
         h->done = false;
-        h->stopped = h->paused = false;
+        h->stopped = h->paused = h->stays = h->untold = false;
         bool at_once = rng_below(&w->chance, 3) > 0; /* claims race */
         uint64_t delay = rng_time(&w->chance, at_once ? 4 * w->plan.latency : w->geometry->outage_tolerance);
         event_push(w, w->now + delay, EVENT_START, i, 0, 0);
@@ -172,6 +175,8 @@ static void begin(world *w, uint64_t seed)
     plan_faults(w, w->plan.stops, HOST_BRIEF);
     plan_faults(w, w->plan.pauses, HOST_PAUSE);
     plan_faults(w, w->plan.fences, HOST_FENCE);
+    if (w->stretched)
+        stretch_schedule(w);
     w->quiet_at = w->now + w->plan.duration;
     event_push(w, w->quiet_at, EVENT_QUIET, 0, 0, 0);
 }
@@ -212,12 +217,20 @@ static void handle(world *w, const event *e)
     case EVENT_LAND:
     case EVENT_RETURN:
     case EVENT_DELIVER:
+    case EVENT_LAUNCH:
         disk_event(w, e);
         break;
     case EVENT_FAULT:
     case EVENT_WAKE:
     case EVENT_START:
         process_event(w, e);
+        break;
+    case EVENT_SETTLE:
+        host_told(w, h, e);
+        break;
+    case EVENT_SAVE:
+    case EVENT_REVERT:
+        snapshot_event(w, e);
         break;
     case EVENT_QUIET:
         quiet_begin(w);
@@ -251,6 +264,8 @@ enum violation world_run(world *w, uint64_t seed, tally *count, FILE *trace)
     uint64_t ios = count->ios;
     uint64_t digest = UINT64_C(0xcbf29ce484222325) ^ seed;
     begin(w, seed);
+    if (w->stretched && !(w->themes >> w->plan.more.theme & 1))
+        return VIOLATION_NONE; /* not asked for */
     describe(w);
     while (!w->over && event_pop(w, &e)) {
         w->now = e.at;
