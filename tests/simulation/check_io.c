@@ -308,7 +308,7 @@ void check_write(world *w, flight *f, enum unit unit)
         if (unit == UNIT_HEART && place.slot == w->truth->lives[f->life].who.slot)
             break;
         if ((unit == UNIT_CLAIM || unit == UNIT_RECLAIM) && w->truth->lives[f->life].claimed >> place.slot & 1) {
-            if (!w->truth->lives[f->life].claimed_paused) /* else it is judged when it has looked and takes over */
+            if (!w->truth->lives[f->life].claimed_paused && !w->truth->lives[f->life].claimed_stopped) /* else it is judged when it has looked and takes over */
                 check_drained(w, f, place.slot);
             break;
         }

@@ -40,7 +40,7 @@ static bool struck_lately(const world *w, uint16_t holder, uint32_t held, uint16
 }
 
 /* Another hold of the same name that cannot be true at the same time as this one. */
-static bool check_conflict(world *w, const host *h, const hold *other, uint32_t area)
+static bool check_conflict(world *w, const host *h, const hold *other, uint32_t area, uint64_t token)
 {
     truth *t = w->truth;
     const life *l = &t->lives[other->life];
@@ -63,7 +63,7 @@ static bool check_conflict(world *w, const host *h, const hold *other, uint32_t 
     }
     if (w->plan.clock_beyond) {
         excuse(w, OUT_EXCUSED_CLOCK);
-    } else if (life_excused(w, other->life)) {
+    } else if (life_excused(w, other->life) && !(life_excused(w, h->life) && token < other->token)) {
         excuse_pause(w, other->life);
         t->grants[other->grant].excused = true;
         t->lives[other->life].overtaken = true;
@@ -128,7 +128,7 @@ void check_taken(world *w, host *h, const task *task, uint32_t item)
         const hold *other = &t->holds[i];
         if (other->name != name || other->life == h->life || (!exclusive && !other->exclusive))
             continue;
-        if (check_conflict(w, h, other, area))
+        if (check_conflict(w, h, other, area, wish->token))
             drop_hold(t, i--);
     }
     bool stale = life_excused(w, h->life);
@@ -278,6 +278,8 @@ void check_take_failed(world *w, host *h, const task *task, dpx_verdict verdict)
         check_refused(w, h, task, &cause->flag, wish);
     } else {
         outcome_note(w, OUT_TAKE_OTHER);
+        if (verdict == DPX_DAMAGED)
+            check_damaged(w, h, cause);
         if (verdict == DPX_NOT_FOUND)
             check_not_there(w, h, task->names[item], task->began);
     }

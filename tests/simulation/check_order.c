@@ -83,6 +83,7 @@ void check_reset(world *w)
     memset(t->claim_generation, 0, sizeof t->claim_generation);
     memset(t->contested, 0, sizeof t->contested);
     memset(t->blind_until, 0, sizeof t->blind_until);
+    memset(t->trouble_at, 0, sizeof t->trouble_at);
     memset(t->replayed_at, 0, sizeof t->replayed_at);
     t->rewritten = 0;
     memset(t->rolled, 0, sizeof t->rolled);

@@ -16,6 +16,7 @@ typedef struct life {
     bool beaten;          /* completed a heartbeat: may have taken something (rule S17) */
     uint8_t claimed;      /* slots (bits) that it wrote to */
     bool claimed_paused;  /* its clock stood still while it was claiming */
+    bool claimed_stopped; /* … or it did, between a lifetime test and the issue of that write */
     bool paused;          /* … or at some time since it joined */
     bool reverted;        /* its memory went back, and no heartbeat was issued and completed since */
     bool reverted_ever;
@@ -113,6 +114,7 @@ typedef struct truth {
     uint64_t landed_at[MAX_AREAS][DPX_MAX_DISKS][2]; /* when a header without, with a lease last landed there */
     int8_t area_of[MAX_NAMES];            /* -1: not there, -2: between states */
     uint64_t changed_at[MAX_NAMES];
+    uint64_t trouble_at[MAX_HOSTS];       /* when something last kept this host from its disks, or will */
     uint64_t blind_until[MAX_HOSTS];      /* was shown old content until then */
     uint32_t rewritten;                   /* own blocks whose content nobody knew any more */
     uint64_t replayed_at[MAX_AREAS];      /* one disk only: old content came over a block there, no token is judged; 0: none */
@@ -162,6 +164,12 @@ void check_read(world *w, uint16_t number, const dpx_request *r); /* that came b
 void check_struck(world *w, uint32_t disk, const dpx_place *place);
 bool struck_alone(const world *w, uint16_t number, uint32_t area, bool lately); /* … and there is only one disk */
 bool met_where_struck(const world *w, uint16_t holder, uint16_t taker, uint32_t area); /* and nowhere else */
+
+/* ---- check_trouble.c ---- */
+
+void trouble(world *w, uint8_t host, uint64_t at); /* this host is kept from its disks, until then */
+void check_untroubled(world *w, const host *h);    /* its lifetime ran out */
+void check_damaged(world *w, const host *h, const dpx_cause *cause); /* an attempt of it was told so */
 
 /* ---- check_lease.c ---- */
 

@@ -13,6 +13,14 @@ bool damage_at(const world *w, uint32_t disk, uint64_t block)
     return false;
 }
 
+damage *damage_find(world *w, uint32_t disk, uint64_t block)
+{
+    for (uint32_t i = 0; i < MAX_DAMAGE; i++)
+        if (w->damages[i].used && w->damages[i].disk == disk && w->damages[i].block == block)
+            return &w->damages[i];
+    return NULL;
+}
+
 static damage *damage_new(world *w, uint32_t disk, uint64_t block)
 {
     if (damage_at(w, disk, block))
@@ -24,6 +32,8 @@ static damage *damage_new(world *w, uint32_t disk, uint64_t block)
         d->used = true;
         d->disk = (uint8_t)disk;
         d->block = (uint32_t)block;
+        d->at = w->now;
+        d->met_at = 0;
         memcpy(d->saved, disk_block(w, disk, block), w->geometry->block_size);
         return d;
     }
@@ -113,6 +123,10 @@ static void strike(world *w)
         fault_note(w, FAULT_BIT_ROT);
     }
     restart_writes(w, disk, block);
+    dpx_place place = dpx_place_of(w->geometry, block);
+    for (uint8_t i = 0; i < w->plan.hosts; i++)
+        if (place.kind == DPX_KIND_SLOT && w->hosts[i].world.self.slot == place.slot)
+            trouble(w, i, w->now);
     TRACE(w, "damage: block %llu of disk %u", (unsigned long long)block, disk);
 }
 
@@ -287,6 +301,7 @@ static void set_outage(world *w, outage *o, bool on)
                 continue;
             uint8_t *count = o->missing ? &w->missing[i][d] : &w->blocked[i][d];
             *count = (uint8_t)(*count + (on ? 1 : -1));
+            trouble(w, (uint8_t)i, w->now);
         }
     }
     if (on) {
@@ -313,6 +328,7 @@ void damage_fresh(world *w)
         return;
     TRACE(w, "h%d sees disk %d as it is", w->stale_host, w->stale_disk);
     w->truth->blind_until[w->stale_host] = w->now;
+    trouble(w, (uint8_t)w->stale_host, w->now);
     w->stale_host = w->stale_disk = -1;
 }
 

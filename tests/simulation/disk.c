@@ -113,6 +113,8 @@ static void schedule(world *w, flight *f)
     plan *p = &w->plan;
     uint64_t time = duration(w) + f->late;
     f->return_at = w->now + time;
+    if (time > w->geometry->outage_tolerance / 32 || f->error)
+        trouble(w, f->host, f->return_at);
     bool parked = w->blocked[f->host][f->disk] > 0;
     bool pieces = false;
     if (!w->quiet && f->lands && !f->write && f->count > 1 && chance(&w->chance, p->split_read)) {
@@ -160,6 +162,20 @@ static void hit_critical(world *w, flight *f, enum unit unit)
                    blows[rng_below(&w->chance, 4)], 0);
 }
 
+/* A claim hangs, and its process is killed: the write lands long after, over whoever came. */
+static void hang_claim(world *w, flight *f, enum unit unit)
+{
+    dpx_slot_record record;
+    if (unit != UNIT_CLAIM || dpx_place_of(w->geometry, f->block).kind != DPX_KIND_SLOT)
+        return;
+    dpx_slot_decode(f->data, &record);
+    if (record.state != DPX_SLOT_CLAIMING || !chance(&w->chance, w->plan.more.hang_claim))
+        return;
+    f->late = rng_time(&w->chance, w->plan.more.late_claim * w->dead_time);
+    fault_note(w, FAULT_DELAYED);
+    event_push(w, w->now + rng_time(&w->chance, 2 * w->plan.latency), EVENT_FAULT, f->host, HOST_KILL, 0);
+}
+
 static void launch(world *w, call *c, dpx_extent *extent, bool write)
 {
     flight *f = flight_new(w);
@@ -190,6 +206,8 @@ static void launch(world *w, call *c, dpx_extent *extent, bool write)
     draw_error(w, f);
     if (write && !w->quiet && chance(&w->chance, w->plan.critical))
         hit_critical(w, f, (enum unit)c->unit);
+    if (write && w->stretched && !w->quiet)
+        hang_claim(w, f, (enum unit)c->unit);
     trace_flight(w, f, "issue");
     schedule(w, f);
 }
@@ -231,6 +249,7 @@ static void start(world *w, call *c)
     if (!w->quiet && chance(&w->chance, w->plan.more.inside)) {
         static const uint8_t blows[] = {HOST_STOP, HOST_BRIEF, HOST_PAUSE, HOST_PAUSE};
         fault_note(w, FAULT_INSIDE);
+        w->truth->lives[c->life].claimed_stopped |= c->unit == UNIT_CLAIM || c->unit == UNIT_RECLAIM;
         event_push(w, w->now, EVENT_FAULT, c->host, blows[rng_below(&w->chance, 4)], 0);
         call_event(w, c, w->now + 1 + rng_time(&w->chance, w->plan.latency), EVENT_LAUNCH);
         return;
@@ -281,6 +300,7 @@ static void expire(world *w, call *c)
     cancel(r->writes, r->write_count);
     cancel(r->reads, r->read_count);
     fault_note(w, FAULT_QUEUED);
+    trouble(w, c->host, w->now + w->io_limit * 5 / 4);
     call_event(w, c, w->now + w->io_limit + rng_time(&w->chance, w->io_limit / 4), EVENT_DELIVER);
 }
 
@@ -340,6 +360,10 @@ static void read_blocks(world *w, flight *f, uint32_t upto)
 
 static void landed(world *w, flight *f)
 {
+    dpx_place place = dpx_place_of(w->geometry, f->block);
+    for (uint8_t i = 0; i < w->plan.hosts; i++) /* somebody's late claim lies over the record */
+        if (place.kind == DPX_KIND_SLOT && w->hosts[i].life != f->life && w->hosts[i].world.self.slot == place.slot)
+            trouble(w, i, w->now);
     f->landed = true;
     if (f->order > w->top_landed[f->disk]) {
         w->top_landed[f->disk] = f->order;

@@ -93,6 +93,8 @@ static void end_life(world *w, host *h)
     if (end == DPX_END_LEFT && !shown_slot(w, &h->world.self, DPX_SLOT_FREE))
         violate(w, VIOLATION_NOT_SHOWN, "h%u left, and no majority shows its slot free", h->index);
     outcome_note(w, end == DPX_END_LEFT ? OUT_LEFT : OUT_FINISHED);
+    if (end == DPX_END_LIFETIME || end == DPX_ALIVE)
+        check_untroubled(w, h);
     check_ended(w, h, end);
     process_end(w, h, END_ITSELF);
 }

@@ -11,6 +11,7 @@ static void reschedule(world *w, flight *f, uint64_t at)
     f->parked = false;
     f->stamp = ++w->stamp;
     f->return_at = at;
+    trouble(w, f->host, at);
     event_push(w, at, EVENT_RETURN, f->host, (uint16_t)(f - w->flights), f->stamp);
 }
 

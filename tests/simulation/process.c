@@ -261,6 +261,7 @@ static void stop(world *w, host *h, bool brief)
     uint64_t duration = lengthy ? S + rng_time(&w->chance, 2 * w->dead_time)
                                 : rng_time(&w->chance, brief ? 4 * w->geometry->claim_time : S / 2);
     h->stopped = true;
+    trouble(w, h->index, w->now + duration);
     fault_note(w, lengthy ? FAULT_STOPPED_LONG : FAULT_STOPPED);
     TRACE(w, "h%u is stopped", h->index);
     event_push(w, w->now + duration, EVENT_WAKE, h->index, 0, ++h->stops);
@@ -293,6 +294,7 @@ static void pause_box(world *w, host *h)
 static void wake(world *w, host *h)
 {
     h->stopped = h->paused = false;
+    trouble(w, h->index, w->now);
     if (h->deferred_count > MAX_DEFERRED)
         violate(w, VIOLATION_SPIN, "%u events waited for a stopped host", h->deferred_count);
     uint32_t count = h->deferred_count;

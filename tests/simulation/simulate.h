@@ -154,11 +154,11 @@ enum moment {
 };
 
 typedef struct stretch {
-    uint32_t theme;
     odds ambush;         /* at one of these moments (bits): */
     uint32_t moments;
     uint8_t blows[4];    /* enum host_fault, one of them each time */
     odds inside, untold; /* steps in which a process is stopped half-way */
+    odds hang_claim;     /* a claiming write is under way for long, its process is killed */
     odds stay;           /* a process whose membership ended joins again */
     odds incident;       /* somebody is taken over: sleepers wake, ghosts land, the taker falls */
     odds pick_dead;      /* damage hits what matters to death: records and notices; only single bits */
@@ -372,6 +372,7 @@ typedef struct damage {
     bool used;
     uint8_t disk;
     uint32_t block;
+    uint64_t at, met_at; /* when it was done, and first complained of; 0: not yet */
     _Alignas(64) uint8_t saved[DPX_BLOCK_MAX];
 } damage;
 
@@ -405,6 +406,7 @@ typedef struct world {
     FILE *trace;
     bool stretched;
     uint32_t themes; /* of stretched histories (bits): those that are played */
+    uint32_t theme;
     tally *tally;
     uint64_t start_ios;
 
@@ -471,6 +473,8 @@ static inline uint64_t local_now(const world *w, const host *h)
 #define PRESETS 96u
 const dpx_geometry *preset_geometry(uint32_t preset);
 void plan_draw(world *w);
+void plan_crowd(world *w, uint32_t hosts); /* so many, each on a machine of its own */
+bool stretch_fits(const world *w, const dpx_geometry *g);
 void stretch_draw(world *w); /* what a stretched history has beside that */
 void template_load(world *w, uint32_t preset);
 void name_of(uint32_t name, char *out, size_t *length);
@@ -500,6 +504,7 @@ void damage_written(world *w, uint32_t disk, uint64_t block); /* a write landed 
 const uint8_t *damage_view(const world *w, const flight *f, uint64_t block); /* what a read is shown */
 void damage_fresh(world *w);                                                 /* … the truth again */
 bool damage_at(const world *w, uint32_t disk, uint64_t block);
+damage *damage_find(world *w, uint32_t disk, uint64_t block);
 void damage_tear(world *w, flight *f); /* power lost in the middle of this write */
 void damage_heal(world *w);
 void damage_remember(world *w, const flight *f); /* for replays */
@@ -514,7 +519,8 @@ void host_told(world *w, host *h, const event *e); /* SETTLE */
 
 /* ---- stretch.c: moments that are chosen on purpose ---- */
 
-extern const char *const theme_names[]; /* NULL ends it */
+enum { THEMES = 8 };
+extern const char *const theme_names[THEMES + 1]; /* NULL ends it */
 void stretch_schedule(world *w);
 enum moment moment_of(const world *w, enum unit unit, const dpx_request *r);
 bool stretch_ambush(world *w, call *c);       /* the host of this call is struck now: it must wait */

@@ -141,12 +141,15 @@ static void theme_sleepers(world *w)
     if (below(w, 4))
         calm(w);
     few_leases(w);
+    if (below(w, 2))
+        plan_crowd(w, 3 + below(w, 4));
     p->pauses = 2 + below(w, 6);
     p->long_pauses = true;
     p->critical = below(w, 4) ? odds_of(0.1 + 0.1 * below(w, 8)) : 0;
     p->kills = below(w, 6);
     p->weight_leave = (uint8_t)(below(w, 2) ? 0 : 2 + below(w, 20));
     p->drains_on_exit = (uint8_t)(below(w, 2) ? UINT8_MAX : rng_next(&w->chance));
+    p->more.hang_claim = below(w, 3) ? one_in(w, 1, 4) : 0;
     p->more.incident = one_in(w, 1, 4);
 }
 
@@ -250,23 +253,25 @@ static void theme_none(world *w)
     (void)w;
 }
 
-enum { THEMES = 8 };
 const char *const theme_names[THEMES + 1] = {"sleepers", "cuts",     "bits",  "reverts",
                                              "changers", "claimers", "lives", "none", NULL};
 
+static void (*const themes[THEMES])(world *) = {theme_sleepers, theme_cuts,     theme_bits,  theme_reverts,
+                                                theme_changers, theme_claimers, theme_lives, theme_none};
+
+bool stretch_fits(const world *w, const dpx_geometry *g)
+{
+    return g->disks > 1 || themes[w->theme] != theme_cuts;
+}
+
 void stretch_draw(world *w)
 {
-    static void (*const themes[THEMES])(world *) = {theme_sleepers, theme_cuts,     theme_bits,  theme_reverts,
-                                                    theme_changers, theme_claimers, theme_lives, theme_none};
     stretch *more = &w->plan.more;
     more->late = 1 + below(w, 6);
     more->late_claim = 1 + below(w, 5);
     draw_moments(w);
-    more->theme = below(w, THEMES);
-    themes[more->theme](w);
-    TRACE(w, "theme: %s", theme_names[more->theme]);
-    if (w->geometry->disks == 1)
-        more->cuts = 0;
+    themes[w->theme](w);
+    TRACE(w, "theme: %s", theme_names[w->theme]);
     if (!w->plan.replays)
         w->plan.replay_count = 0;
 }

@@ -42,6 +42,16 @@ static void draw_hosts(world *w)
     }
 }
 
+void plan_crowd(world *w, uint32_t hosts)
+{
+    plan *p = &w->plan;
+    for (uint32_t m = p->machines; m < hosts; m++)
+        w->boxes[m].rate = 950000 + rng_below(&w->chance, 100001);
+    p->hosts = p->machines = hosts;
+    for (uint32_t i = 0; i < hosts; i++)
+        p->machine_of[i] = (uint8_t)i;
+}
+
 static void draw_io(world *w)
 {
     plan *p = &w->plan;

@@ -136,8 +136,12 @@ static void begin(world *w, uint64_t seed)
     w->quiet = w->over = false;
     w->violation = VIOLATION_NONE;
     reset_pools(w);
-    uint32_t preset = rng_below(&w->chance, PRESETS);
-    w->geometry = preset_geometry(preset);
+    w->theme = w->stretched ? rng_below(&w->chance, THEMES) : 0;
+    uint32_t preset;
+    do {
+        preset = rng_below(&w->chance, PRESETS);
+        w->geometry = preset_geometry(preset);
+    } while (w->stretched && !stretch_fits(w, w->geometry));
     w->io_limit = dpx_io_limit(w->geometry);
     w->majority = dpx_majority(w->geometry);
     w->dead_time = dpx_dead_time(w->geometry->outage_tolerance, w->geometry->kill_grace,
@@ -264,7 +268,7 @@ enum violation world_run(world *w, uint64_t seed, tally *count, FILE *trace)
     uint64_t ios = count->ios;
     uint64_t digest = UINT64_C(0xcbf29ce484222325) ^ seed;
     begin(w, seed);
-    if (w->stretched && !(w->themes >> w->plan.more.theme & 1))
+    if (w->stretched && !(w->themes >> w->theme & 1))
         return VIOLATION_NONE; /* not asked for */
     describe(w);
     while (!w->over && event_pop(w, &e)) {

@@ -1,0 +1,75 @@
+/* Who loses what it has, or gets nothing, must have had trouble that the protocol does not promise to overcome.
+ *
+ * Trouble is what keeps a host from its disks: errors, delays, outages, stops, a late claim or damage over its own
+ * record.  Damage that some owner who lives can make good is none. */
+#include "checker.h"
+
+void trouble(world *w, uint8_t host, uint64_t at)
+{
+    if (at > w->truth->trouble_at[host])
+        w->truth->trouble_at[host] = at;
+}
+
+static bool untroubled_since(const world *w, const host *h, uint64_t since)
+{
+    if (w->truth->trouble_at[h->index] > since || h->stopped || w->stale_host == h->index)
+        return false;
+    for (uint32_t d = 0; d < w->geometry->disks; d++)
+        if (w->blocked[h->index][d] || w->missing[h->index][d])
+            return false;
+    for (uint32_t i = 0; i < w->flight_top; i++) {
+        const flight *f = &w->flights[i];
+        if (f->used && f->write && f->life == h->life && f->issued_at < since)
+            return false;
+    }
+    return true;
+}
+
+/* The process that owns this slot, if it is there and has had no trouble since. */
+static const host *healthy_owner(const world *w, uint32_t slot, uint64_t since)
+{
+    for (uint32_t i = 0; i < w->plan.hosts; i++) {
+        const host *h = &w->hosts[i];
+        const life *l = &w->truth->lives[h->life];
+        if (h->state == HOST_JOINED && l->beaten && l->who.slot == slot && dpx_heart_end(h->heart) == DPX_ALIVE)
+            return untroubled_since(w, h, since) ? h : NULL;
+    }
+    return NULL;
+}
+
+/* A block that tells of death is damaged, and nobody is there to write it anew. */
+static bool orphaned_damage(const world *w, uint64_t since)
+{
+    for (uint32_t i = 0; i < MAX_DAMAGE; i++) {
+        const damage *d = &w->damages[i];
+        dpx_place place = dpx_place_of(w->geometry, d->block);
+        if (d->used && place.kind == DPX_KIND_NOTICE && !healthy_owner(w, place.slot, since))
+            return true;
+    }
+    return false;
+}
+
+void check_untroubled(world *w, const host *h)
+{
+    const life *l = &w->truth->lives[h->life];
+    if (!w->stretched || w->geometry->block_size > 512 || h->state != HOST_JOINED || l->paused)
+        return;
+    uint64_t since = l->beat_real; /* its last heartbeat was issued */
+    if (untroubled_since(w, h, since) && !orphaned_damage(w, since))
+        violate(w, VIOLATION_LIFETIME, "h%u's lifetime ran out, though its disks answered all the time", h->index);
+}
+
+void check_damaged(world *w, const host *h, const dpx_cause *cause)
+{
+    uint64_t S = w->geometry->outage_tolerance;
+    dpx_place place = dpx_place_of(w->geometry, cause->block);
+    damage *d = damage_find(w, cause->disk, cause->block);
+    if (!w->stretched || w->quiet || !d || place.kind != DPX_KIND_OWN || place.slot == h->world.self.slot)
+        return;
+    if (d->met_at == 0)
+        d->met_at = w->now;
+    const host *owner = healthy_owner(w, place.slot, d->met_at);
+    if (owner && w->now > d->met_at + 2 * S && w->truth->lives[owner->life].beat_real > d->met_at)
+        violate(w, VIOLATION_LIVENESS, "h%u cannot take area %u: the block of h%u there is damaged, who lives and does not write it",
+                h->index, place.area, owner->index);
+}
