@@ -1,5 +1,6 @@
 /* Lives of processes and machines: started, killed, stopped, paused, fenced, replaced. */
 #include "checker.h"
+#include "cores.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -161,7 +162,7 @@ void process_joined(world *w, host *h)
     outcome_note(w, OUT_JOINED);
     TRACE(w, "h%u joins slot %u, generation %llu", h->index, h->world.self.slot,
           (unsigned long long)h->world.self.generation);
-    h->heart = dpx_heart_place(h->memory[UNIT_HEART], &h->world, h->claim, now);
+    h->heart = heart_place(h->memory[UNIT_HEART], &h->world, h->claim, now);
     for (uint32_t d = 0; d < w->geometry->disks; d++) {
         if (!dpx_claim_busy(h->claim, d))
             continue;

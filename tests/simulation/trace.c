@@ -1,5 +1,6 @@
 /* A history in words, and the names of everything that is counted. */
 #include "checker.h"
+#include "cores.h"
 
 #include <stdarg.h>
 #include <string.h>
@@ -139,7 +140,7 @@ static void tell_notices(FILE *out, const dpx_geometry *geometry, const dpx_plac
     dpx_incarnation who;
     uint64_t sequence;
     dpx_notice entries[DPX_BLOCK_MAX / 8];
-    dpx_notice_decode(data, geometry, &who, &sequence, entries);
+    notice_decode(data, geometry, &who, &sequence, entries);
     fprintf(out, "notices of slot %u generation %llu nonce %02x%02x sequence %llu:", place->slot, MANY(who.generation),
             who.nonce.bytes[0], who.nonce.bytes[1], MANY(sequence));
     for (uint32_t i = 0; i < geometry->max_hosts; i++) /* so few slots: all in the first part */
