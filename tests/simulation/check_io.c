@@ -76,6 +76,7 @@ static void check_slot_write(world *w, const flight *f, enum unit unit, const dp
         !dpx_incarnation_equal(&record.who, &l->who))
         violate(w, VIOLATION_FOREIGN_WRITE, "h%u (%s) writes the record of slot %u", f->host, unit_names[unit],
                 place->slot);
+    l->records++;
     uint16_t owner = t->slot_owner[place->slot];
     bool leaves = record.state == DPX_SLOT_FREE; /* … on other disks already, perhaps: rules S16 and S19 */
     if (!leaves && owner != f->life + 1 && owner != 0 && !life_excused(w, f->life))

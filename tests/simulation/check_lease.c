@@ -44,6 +44,8 @@ static bool check_conflict(world *w, const host *h, const hold *other, uint32_t 
 {
     truth *t = w->truth;
     const life *l = &t->lives[other->life];
+    if (other->overtaken)
+        return false; /* that is known */
     bool acts = w->now < life_acts_until(w, other->life);
     if (!acts && w->now >= life_stops_until(w, other->life)) {
         outcome_note(w, OUT_TAKEOVER);
@@ -63,6 +65,10 @@ static bool check_conflict(world *w, const host *h, const hold *other, uint32_t 
     }
     if (w->plan.clock_beyond) {
         excuse(w, OUT_EXCUSED_CLOCK);
+    } else if (l->reverted && life_excused(w, other->life)) {
+        excuse_pause(w, other->life);
+        t->grants[other->grant].excused = true;
+        t->holds[other - t->holds].overtaken = true;
     } else if (life_excused(w, other->life) && !(life_excused(w, h->life) && token < other->token)) {
         excuse_pause(w, other->life);
         t->grants[other->grant].excused = true;
@@ -71,7 +77,7 @@ static bool check_conflict(world *w, const host *h, const hold *other, uint32_t 
         return true; /* counted; its holder learns of it at its first heartbeat */
     } else if (life_excused(w, h->life)) {
         excuse_pause(w, h->life);
-        t->lives[h->life].overtaken = true;
+        t->lives[h->life].overtaken |= !t->lives[h->life].reverted;
     } else {
         violate(w, acts ? VIOLATION_EXCLUSION : VIOLATION_TAKEOVER,
                 "h%u takes vm-%u while h%u (slot %u) holds it and %s", h->index, other->name, l->host,

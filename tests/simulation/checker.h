@@ -18,9 +18,11 @@ typedef struct life {
     bool claimed_paused;  /* its clock stood still while it was claiming */
     bool claimed_stopped; /* … or it did, between a lifetime test and the issue of that write */
     bool paused;          /* … or at some time since it joined */
-    bool reverted;        /* its memory went back, and no heartbeat was issued and completed since */
+    bool reverted;        /* its memory went back, and it cannot know it yet: until its next heartbeat … */
+    bool blind;           /* … or, as it wrote no record since, until it has looked at its leases, within S */
     bool reverted_ever;
     bool overtaken;       /* others took what it held while its clock stood still, or went back */
+    uint32_t records;      /* of its slot, written by its heart */
     uint64_t overtaken_at; /* real, when it went on all the same */
     dpx_incarnation who;
     uint64_t started;     /* real */
@@ -37,7 +39,7 @@ typedef struct life {
 typedef struct hold {
     uint16_t life, uuid, grant;
     uint8_t name;
-    bool exclusive;
+    bool exclusive, overtaken;
     uint64_t token;
     uint32_t area;
 } hold;

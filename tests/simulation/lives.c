@@ -124,6 +124,8 @@ bool life_excused(const world *w, uint16_t number)
 {
     const life *l = &w->truth->lives[number];
     uint64_t S = w->geometry->outage_tolerance;
+    if (l->reverted && l->blind)
+        return clock_local(&w->boxes[l->box], w->now) < l->thawed_local + S;
     if (l->reverted && l->lifetime_end - S <= l->thawed_local)
         return true;
     if (!l->paused || l->thawed_local < l->lifetime_end - S)
@@ -146,7 +148,7 @@ static void check_slot(world *w, host *h, const dpx_slot_record *record)
     uint32_t slot = record->who.slot;
     uint16_t owner = t->slot_owner[slot];
     /* It is gone, and its clock had stood still: what it protected may run on beyond what others could wait. */
-    bool blurred = owner && life_excused(w, owner - 1) && t->lives[owner - 1].ended;
+    bool blurred = owner && life_excused(w, owner - 1) && (t->lives[owner - 1].ended || t->lives[owner - 1].reverted);
     if (owner && owner - 1 != h->life && owner_may_act(w, owner - 1)) {
         if (blurred)
             excuse_pause(w, owner - 1);
@@ -241,6 +243,10 @@ void check_lifetime(world *w, host *h)
                 h->index);
     l->lifetime_end = h->world.lifetime_end;
     l->beat_real = clock_was(&w->boxes[h->box], proof);
-    if (proof > l->thawed_local)
+    if (proof > l->thawed_local && !life_excused(w, h->life))
         l->reverted = false;
+    for (uint32_t i = 0; i < t->hold_count; i++)
+        if (t->holds[i].life == h->life && t->holds[i].overtaken && !life_excused(w, h->life))
+            violate(w, VIOLATION_EXCLUSION, "h%u goes on after its memory went back, and others took vm-%u, which it held",
+                    h->index, t->holds[i].name);
 }

@@ -153,19 +153,24 @@ static void drop_later(world *w, const snapshot *s, uint16_t number)
 static void hold_again(world *w, const hold *held)
 {
     truth *t = w->truth;
-    life *l = &t->lives[held->life];
-    bool there = false;
+    hold *again = NULL;
+    bool overtaken = false;
     for (uint32_t i = 0; i < t->hold_count; i++)
-        there |= same_hold(&t->holds[i], held);
+        if (same_hold(&t->holds[i], held))
+            again = &t->holds[i];
     for (uint32_t i = 0; i < t->grant_count; i++) {
         const grant *g = &t->grants[i];
         bool since = g->uuid == held->uuid && g->life != held->life && g->taken >= w->saved->at;
-        l->overtaken |= since && (g->exclusive || held->exclusive);
+        overtaken |= since && (g->exclusive || held->exclusive);
     }
     t->grants[held->grant].excused = true;
-    if (!there && t->hold_count < MAX_HOLDS)
-        t->holds[t->hold_count++] = *held;
-    if (l->overtaken)
+    if (!again && t->hold_count == MAX_HOLDS)
+        return;
+    if (!again)
+        again = &t->holds[t->hold_count++];
+    *again = *held;
+    again->overtaken = overtaken;
+    if (overtaken)
         excuse_pause(w, held->life);
 }
 
@@ -176,6 +181,12 @@ static void revert_life(world *w, const snapshot *s, uint32_t index)
     const life *before = &s->lives[index];
     if (l->ended)
         fault_note(w, FAULT_RESURRECTED);
+    for (uint32_t i = 0; i < w->truth->grant_count; i++) {
+        grant *g = &w->truth->grants[i];
+        if (g->life == number && g->taken >= s->at)
+            g->excused = true;
+    }
+    l->blind = l->records == before->records;
     l->ended = false;
     l->act_until = l->stop_until = l->overtaken_at = 0;
     l->lifetime_end = before->lifetime_end;
