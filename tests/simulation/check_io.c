@@ -280,7 +280,10 @@ static void check_header_write(world *w, const flight *f, enum unit unit, const 
         return;
     }
     if (life_excused(w, f->life)) {
-        excuse_pause(w, f->life);
+        if (l->reverted)
+            excuse(w, OUT_EXCUSED_REVERT); /* on a single disk nothing is left of a newer one */
+        else
+            excuse_pause(w, f->life);
         return;
     }
     if (w->truth->replayed_at[place->area] || already_settled(w, f, place->area))
