@@ -170,20 +170,16 @@ static void start_beat(dpx_heart *heart, uint64_t now)
 
 static void start_free(dpx_heart *heart)
 {
+    heart->freeing = true;
     for (uint32_t d = 0; d < heart->world->geometry->disks; d++) {
-        heart->channels[d].link = LINK_FREE;
+        heart->channels[d].link = LINK_LOOK; /* ‡S22: the last record, too, is written after a look */
         heart->channels[d].due = true;
     }
 }
 
-static bool freeing(const dpx_heart *heart)
-{
-    return heart->channels[0].link == LINK_FREE;
-}
-
 static dpx_request *step_free(dpx_heart *heart)
 {
-    if (!freeing(heart)) {
+    if (!heart->freeing) {
         if (!all_idle(heart))
             return NULL; /* every write of this incarnation has returned first */
         start_free(heart);
@@ -312,14 +308,26 @@ static void free_written(dpx_heart *heart, struct heart_channel *channel, uint64
         dpx_heart_end_with(heart, DPX_END_LEFT);
 }
 
+static void free_step_done(dpx_heart *heart, uint32_t disk, uint64_t now)
+{
+    struct heart_channel *channel = &heart->channels[disk];
+    bool looked = channel->link == LINK_LOOK;
+    if (!looked) {
+        free_written(heart, channel, now);
+    } else if (channel->request.error == 0 && dpx_heart_look_ok(heart, disk)) {
+        channel->link = LINK_FREE;
+        channel->due = true;
+    } /* else: at the next beat, while there is time */
+}
+
 void dpx_heart_complete(dpx_heart *heart, dpx_request *request, uint64_t now)
 {
     struct heart_channel *channel = &heart->channels[request->disk];
     request->outstanding = false;
     if (over(heart, now))
         return;
-    if (channel->link == LINK_FREE) {
-        free_written(heart, channel, now);
+    if (heart->freeing) {
+        free_step_done(heart, request->disk, now);
         return;
     }
     if (request->error != 0) {

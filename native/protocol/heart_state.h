@@ -63,6 +63,7 @@ struct dpx_heart {
     dpx_slot_record record;
     dpx_end end;
     bool leaving;
+    bool freeing; /* nothing of ours is in flight any more: free records are written */
     bool hurry;
     uint64_t next_beat;
     uint64_t last_proof; /* the issue that the lifetime runs from */
