@@ -40,6 +40,15 @@ static bool replaced(const dpx_heart *heart, const dpx_slot_record *shown)
            !dpx_uuid_equal(&shown->who.nonce, &self->nonce);
 }
 
+/* A free record that was issued anywhere, though it failed: who has the slot now found it on a majority. */
+static bool left_already(const dpx_heart *heart)
+{
+    bool spent = false;
+    for (uint32_t d = 0; d < heart->world->geometry->disks; d++)
+        spent |= heart->channels[d].spent;
+    return spent;
+}
+
 bool dpx_heart_look_ok(dpx_heart *heart, uint32_t disk)
 {
     const dpx_geometry *geometry = heart->world->geometry;
@@ -55,7 +64,7 @@ bool dpx_heart_look_ok(dpx_heart *heart, uint32_t disk)
         return true; /* damage: the write mends it */
     dpx_slot_decode(channel->look[1], &shown);
     if (replaced(heart, &shown))
-        dpx_heart_end_with(heart, DPX_END_REPLACED);
+        dpx_heart_end_with(heart, left_already(heart) ? DPX_END_LEFT : DPX_END_REPLACED);
     else if (dpx_incarnation_equal(&shown.who, &heart->world->self) && shown.sequence > heart->record.sequence)
         dpx_heart_end_with(heart, DPX_END_REVERTED); /* ours, and we know nothing of it */
     return heart->end == DPX_ALIVE;
