@@ -101,7 +101,9 @@ static void scan_flag(const dpx_world *world, const dpx_own *own, dpx_attempt at
 
 /* A header change is open while its dead author's flag is there and the header was not
  * written since under a higher directory token.  Without a flag it is one that an earlier owner
- * of the slot left behind, and that the present one could not resolve. */
+ * of the slot left behind, and that the present one could not resolve.  Of several the one is told
+ * about that must be waited for: the area is nobody's to change until the last write that may
+ * still come has drained. */
 static void scan_change(const dpx_world *world, const dpx_own *own, bool dead_self, dpx_view *view)
 {
     bool inherited = own->hold == 0;
@@ -109,13 +111,18 @@ static void scan_change(const dpx_world *world, const dpx_own *own, bool dead_se
         return;
     bool made = view->header.directory_token == own->change_token && view->header_agreed;
     bool open = inherited || dead_self || dpx_peers_dead(world->peers, &own->who); /* else its flag is in the way */
+    dpx_incarnation changer = own->who;
+    changer.generation -= inherited;
+    /* Our own slot was drained when we claimed it. */
+    bool undrained = open && changer.slot != world->self.slot && !dpx_peers_incarnation_drained(world->peers, &changer);
     view->change_pending = true;
     view->change_unmade |= !made;
-    if (view->change_open || (made && !open))
-        return;
-    view->change_open = open;
-    view->changer = own->who;
-    view->changer.generation -= inherited;
+    bool first = !made && !view->change_open && view->changer.generation == 0;
+    bool graver = undrained ? !view->change_undrained : open ? !view->change_open : first;
+    view->change_open |= open;
+    view->change_undrained |= undrained;
+    if (graver)
+        view->changer = changer;
 }
 
 bool dpx_mark_before(const dpx_mark *mark, const dpx_mark *other)

@@ -41,8 +41,9 @@ typedef struct dpx_view {
     bool header_agreed;         /* a majority shows the header in this very version */
     bool change_pending;        /* somebody's flag announces a header change that was not followed by another … */
     bool change_unmade;         /* … and no majority shows the header that was announced */
-    bool change_open;           /* a dead incarnation left a header change half made */
-    dpx_incarnation changer;    /* of a change that is unmade or open */
+    bool change_open;           /* a dead incarnation left a header change half made … */
+    bool change_undrained;      /* … and its header write may still come */
+    dpx_incarnation changer;    /* of one that is undrained, else open, else unmade */
     dpx_flag higher;            /* a flag in the way of the attempt, above its ballot; hold 0: none */
     dpx_flag lower;             /* one below it */
     dpx_line line;

@@ -34,14 +34,6 @@ static bool follow_probe(dpx_round *round, uint32_t i, const dpx_view *view)
     return false;
 }
 
-/* The half-made change is by someone whose write may still come. */
-static bool undrained(const dpx_round *round, const dpx_view *view)
-{
-    if (!view->change_open || view->changer.slot == round->world->self.slot)
-        return false; /* our slot was drained when we claimed it */
-    return !dpx_peers_incarnation_drained(round->world->peers, &view->changer);
-}
-
 /* One lease after a good look.  Returns DPX_RUNNING to go on, or how the round ends. */
 static dpx_verdict look_at(dpx_round *round, uint32_t i, uint64_t now)
 {
@@ -70,7 +62,7 @@ static dpx_verdict look_at(dpx_round *round, uint32_t i, uint64_t now)
             return round->kind == DPX_ROUND_FIND ? DPX_RUNNING : DPX_NOT_FOUND;
         }
     } else if (wish->resolving) {
-        if (undrained(round, &view)) {
+        if (view.change_undrained) { /* somebody's header write may still come */
             dpx_cause_open(round, i, area, &view);
             return DPX_UNDRAINED;
         }

@@ -34,6 +34,7 @@ SIMULATION = Path("tests/simulation")
 NATIVE_TESTS = Path("tests/native")
 UNIT_TESTS = (
     "test_lease_rules",
+    "test_own_rules",
     "test_death_rules",
     "test_slot_rules",
     "test_claim_rules",

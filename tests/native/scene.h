@@ -48,6 +48,20 @@ static inline dpx_verdict release(memory_host *host, dpx_lease *lease)
     return host_round(host, DPX_ROUND_RELEASE, &wish, 1, 0, NULL);
 }
 
+static inline void put_own(memory_disks *disks, const dpx_own *own)
+{
+    const dpx_geometry *g = &disks->geometry;
+    for (uint32_t d = 0; d < g->disks; d++)
+        dpx_own_encode(disk_block(disks, d, dpx_own_block(g, own->area, own->who.slot)), g, d, own);
+}
+
+static inline dpx_own own_of(memory_disks *disks, uint32_t area, uint32_t slot)
+{
+    dpx_own own;
+    dpx_own_decode(disk_block(disks, 0, dpx_own_block(&disks->geometry, area, slot)), &own);
+    return own;
+}
+
 /* Beats of everybody, period by period. */
 static inline void pass_time(scene *s, uint64_t duration, int with_a)
 {

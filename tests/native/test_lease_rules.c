@@ -2,20 +2,6 @@
  * if ever: each fails when its rule is left out (tests/mutants/ledger.toml names them). */
 #include "scene.h"
 
-static void put_own(memory_disks *disks, const dpx_own *own)
-{
-    const dpx_geometry *g = &disks->geometry;
-    for (uint32_t d = 0; d < g->disks; d++)
-        dpx_own_encode(disk_block(disks, d, dpx_own_block(g, own->area, own->who.slot)), g, d, own);
-}
-
-static dpx_own own_of(memory_disks *disks, uint32_t area, uint32_t slot)
-{
-    dpx_own own;
-    dpx_own_decode(disk_block(disks, 0, dpx_own_block(&disks->geometry, area, slot)), &own);
-    return own;
-}
-
 /* ‡L8: the header of a half-made change is there, and still the change is open. */
 static void test_a_change_is_open_though_its_header_landed(void)
 {
