@@ -84,7 +84,7 @@ static bool own_sound(const dpx_disk_own *block, const dpx_geometry *geometry, u
            dpx_load32(&block->target) < geometry->max_leases && block->mode <= DPX_MODE_EXCLUSIVE &&
            (hold == 0 || block->mode != DPX_MODE_NONE) && hold <= ballot &&
            dpx_load64(&block->last_exclusive) <= ballot && dpx_load64(&block->certainly_taken) <= ballot &&
-           block->value_length <= DPX_VALUE_MAX &&
+           block->value_length <= DPX_VALUE_MAX && block->taken <= (hold != 0) &&
            dpx_text_sound(block->label, block->label_length, sizeof block->label);
 }
 

@@ -103,7 +103,7 @@ const dpx_field dpx_fields[] = {
     OWN(mode, 'u'),
     OWN(label_length, 'u'),
     OWN(value_length, 'u'),
-    OWN(reserved_a, 'b'),
+    OWN(taken, 'u'),
     OWN(label, 's'),
     OWN(certainly_taken, 'u'),
     OWN(holder, 'i'),

@@ -231,6 +231,7 @@ typedef struct dpx_own {
     uint64_t held_since;
     uint32_t target;
     enum dpx_mode mode;
+    bool taken;
     dpx_uuid holder;
     uint8_t label_length;
     char label[65];

@@ -216,7 +216,7 @@ typedef struct dpx_disk_own {
     uint8_t mode;             /* enum dpx_mode; with a ticket: what is waited for */
     uint8_t label_length;
     uint8_t value_length;
-    uint8_t reserved_a;
+    uint8_t taken;             /* 1: the flag is certainly a holder's, no attempt's */
     uint8_t label[64];         /* of the holder or waiter, for people */
     uint64_t certainly_taken;  /* highest token under which this slot has certainly taken the lease exclusively */
     dpx_uuid holder;           /* of the VM, or of whatever else holds or waits; zero: none given */

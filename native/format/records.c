@@ -206,6 +206,7 @@ void dpx_own_decode(const void *data, dpx_own *own)
         .target = dpx_load32(&block->target),
         .mode = (enum dpx_mode)block->mode,
         .certainly_taken = dpx_load64(&block->certainly_taken),
+        .taken = block->taken != 0,
         .holder = block->holder,
     };
     own->label_length =
@@ -217,6 +218,7 @@ void dpx_own_encode(void *data, const dpx_geometry *geometry, uint32_t disk, con
     dpx_disk_own *block = data;
     /* What dpx_block_check would refuse must never reach a disk. */
     assert(own->mode <= DPX_MODE_EXCLUSIVE && (own->hold == 0 || own->mode != DPX_MODE_NONE));
+    assert(own->hold != 0 || !own->taken);
     assert(own->hold <= own->ballot && own->last_exclusive <= own->ballot && own->certainly_taken <= own->ballot);
     assert(own->target < geometry->max_leases);
     dpx_block_open(data, geometry, DPX_KIND_OWN, disk, dpx_own_block(geometry, own->area, own->who.slot),
@@ -237,6 +239,7 @@ void dpx_own_encode(void *data, const dpx_geometry *geometry, uint32_t disk, con
     dpx_store64(&block->certainly_taken, own->certainly_taken);
     block->holder = own->holder;
     block->mode = (uint8_t)own->mode;
+    block->taken = own->taken;
     size_t length = own->label_length < sizeof own->label ? own->label_length : sizeof own->label - 1;
     block->label_length = (uint8_t)dpx_label_store(block->label, sizeof block->label, own->label, length);
     dpx_block_seal(data, geometry);

@@ -13,6 +13,12 @@ uint64_t dpx_watch_period(const dpx_host *host)
 void dpx_watch_plan(dpx_host *host, dpx_entry *entry, uint64_t now)
 {
     uint64_t half = dpx_watch_period(host) / 2;
+    if (dpx_lease_must_tell(&entry->lease)) { /* whoever was held dead for it may wake up any moment */
+        entry->watch_due = now;
+        host->watch_wanted = true;
+        dpx_alarm_sooner(&host->steward_alarm, now);
+        return;
+    }
     entry->watch_due = now + half + dpx_random(&host->world) % (half + 1);
 }
 

@@ -84,8 +84,13 @@ static void scan_flag(const dpx_world *world, const dpx_own *own, dpx_attempt at
     bool conflicts = own->mode == DPX_MODE_EXCLUSIVE || attempt.mode == DPX_MODE_EXCLUSIVE;
     if (own->hold == 0 || attempt.mode == DPX_MODE_NONE || !conflicts)
         return;
-    if (dpx_peers_dead(world->peers, &own->who))
+    if (dpx_peers_dead(world->peers, &own->who)) {
+        if (own->hold > view->overridden)
+            view->overridden = own->hold;
         return;
+    }
+    /* Only of a higher one: a lower flag may be an old copy of one that a minority shows taken down. */
+    view->certain_sharer |= own->mode == DPX_MODE_SHARED && own->taken && own->hold > attempt.ballot;
     dpx_peers_want(world->peers, &own->who, now);
     dpx_flag *flag = attempt.ballot != 0 && own->hold > attempt.ballot ? &view->higher : &view->lower;
     if (flag->hold >= own->hold)
@@ -172,6 +177,8 @@ static void scan_other(const dpx_world *world, const dpx_own *own, dpx_attempt a
         view->top_others = own->ballot;
     if (own->last_exclusive > view->last_exclusive)
         view->last_exclusive = own->last_exclusive;
+    if (own->certainly_taken > view->certainly_taken)
+        view->certainly_taken = own->certainly_taken;
     scan_flag(world, own, attempt, now, view);
     scan_change(world, own, false, view);
 }

@@ -37,6 +37,9 @@ typedef struct dpx_view {
     uint64_t top;               /* highest ballot, hold or first_ballot of the area, our own included */
     uint64_t top_others;        /* highest ballot of other slots */
     uint64_t last_exclusive;    /* highest of other slots */
+    uint64_t certainly_taken;   /* highest ballot at which another slot certainly took it exclusively */
+    uint64_t overridden;        /* highest flag of the dead that would be in the way of the attempt */
+    bool certain_sharer;        /* a flag in the way of the attempt, above it, is certainly a sharer's */
     bool header_stale;          /* its directory token is below one that a block has seen: damaged */
     bool header_agreed;         /* a majority shows the header in this very version */
     bool change_pending;        /* somebody's flag announces a header change that was not followed by another … */

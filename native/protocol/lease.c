@@ -21,6 +21,11 @@ void dpx_lease_reset(dpx_lease *lease, const char *name, size_t name_length)
     memcpy(lease->name, name, name_length);
 }
 
+bool dpx_lease_must_tell(const dpx_lease *lease)
+{
+    return lease->hold != 0 && lease->overrides && lease->told != lease->hold;
+}
+
 void dpx_lease_inherit(const dpx_world *world, dpx_lease *lease, const dpx_own *own)
 {
     bool before_us = own->who.generation < world->self.generation || own->hold == 0;

@@ -20,6 +20,9 @@ typedef struct dpx_lease {
     uint64_t token;    /* of what is held: hold, or the larger last_exclusive seen (shared) */
     enum dpx_mode mode;
     uint64_t last_exclusive;
+    uint64_t certainly_taken; /* highest ballot at which a holder of this slot took it exclusively, no attempt's */
+    bool overrides;    /* while held: a dead host's flag was ignored, and no certain taking is above that yet … */
+    uint64_t told;     /* … and the hold that our block says to be a holder's */
     uint64_t others_exclusive; /* while held: highest last_exclusive of others that is known to be no taking since */
     uint64_t directory_token;
     uint64_t change_token; /* while this incarnation changes this area's header */
@@ -49,6 +52,9 @@ void dpx_lease_unlocate(dpx_lease *lease);
 
 /* False: another name of this host has written in the lease's area since. */
 bool dpx_lease_current(const dpx_world *world, const dpx_lease *lease);
+
+/* What was ignored to take it may come back, and must find that it has lost: our block has to say so now. */
+bool dpx_lease_must_tell(const dpx_lease *lease);
 
 /* The own block as it was found: does it tell of a change that somebody before us left half made? */
 void dpx_lease_inherit(const dpx_world *world, dpx_lease *lease, const dpx_own *own);

@@ -35,20 +35,24 @@ enum judgement dpx_judge(const dpx_view *view, const dpx_wish *wish, uint64_t ba
         return JUDGE_LOWER;
     if (wish->mode == DPX_MODE_EXCLUSIVE && view->top_others > ballot)
         return JUDGE_HIGHER;
+    if (view->overridden > ballot) /* whoever was held dead goes by which of us came later (L12) */
+        return JUDGE_HIGHER;
     if (wish->resume && stale(view, wish))
         return JUDGE_STALE;
     return JUDGE_TAKEN;
 }
 
-/* While the own flag was visible throughout, nobody can have taken the lease, and a higher
- * last_exclusive is an attempt that gives way, or one whose host died in it (whoever owns that
- * slot next carries it on).  Once the flag had vanished, it may be a taking: also one below the own
- * token, since our ballot had vanished with the flag. */
+/* While the own flag was visible throughout, whoever saw it gives way, and a higher last_exclusive is such an
+ * attempt, or one whose host died in it (whoever owns that slot next carries it on).  Whoever holds us dead
+ * does not: it writes that its taking is certain, and that decides.  Once the flag had vanished, any higher
+ * last_exclusive may be a taking: also one below the own token, since our ballot had vanished with the flag. */
 bool dpx_judge_kept(const dpx_view *view, const dpx_lease *lease, bool after_regress)
 {
     const dpx_header *header = &view->header;
     bool same = header->state == DPX_LEASE_IN_USE && dpx_uuid_equal(&header->lease, &lease->header.lease);
     if (!same && !view->header_stale) /* an older one does not say that the lease is gone (history 11091138) */
+        return false;
+    if (view->certainly_taken > lease->token || view->certain_sharer)
         return false;
     return !after_regress || (view->last_exclusive <= lease->token && view->last_exclusive <= lease->others_exclusive);
 }
@@ -63,6 +67,7 @@ static void carry_on(const dpx_world *world, dpx_lease *lease, const dpx_view *v
         return;
     lease->ballot = view->own.ballot;
     lease->last_exclusive = view->own.last_exclusive;
+    lease->certainly_taken = view->own.certainly_taken;
     lease->directory_token = view->own.directory_token;
     dpx_lease_inherit(world, lease, &view->own);
     /* This incarnation wrote here before, under a name that is gone: its sequence goes on.
@@ -135,7 +140,8 @@ static void start_content(const dpx_round *round, struct round_item *item, const
                               .area = lease->header.area,
                               .lease = lease->header.lease,
                               .directory_token = lease->directory_token,
-                              .ballot = lease->ballot};
+                              .ballot = lease->ballot,
+                              .certainly_taken = lease->certainly_taken};
     if (!lease->undecided && lease->header.directory_token > lease->directory_token)
         item->content.directory_token = lease->header.directory_token;
 }
@@ -171,6 +177,7 @@ void dpx_content_held(dpx_round *round, struct round_item *item, const dpx_wish 
     item->content.change_token = lease->change_token;
     item->content.target = lease->target;
     item->content.held_since = lease->held_since;
+    item->content.taken = true;
     set_label(&item->content, lease->label, lease->label_length);
 }
 

@@ -27,6 +27,8 @@ struct round_item {
     bool probed;          /* find: the answer is there */
     bool marked;          /* a mark of this round was issued and not taken back */
     bool heals;           /* watch: the own flag must be raised again */
+    bool tells;           /* watch: the own block must say that this is a taking */
+    bool overrides;       /* the judging read ignored a dead host's flag above all that was certainly taken */
     bool exposed;         /* watch: a majority may have lacked the own flag: somebody may have come in */
     bool vanished;        /* watch: a majority certainly lacks it */
     uint8_t own_flawed;   /* this sweep: disks (bits) on which only the own block is damaged */

@@ -126,6 +126,9 @@ static void take(dpx_round *round, uint64_t now)
         lease->mode = item->content.mode;
         lease->last_exclusive = item->content.last_exclusive;
         lease->others_exclusive = item->others;
+        lease->overrides = item->overrides;
+        if (lease->mode == DPX_MODE_EXCLUSIVE)
+            lease->certainly_taken = lease->hold;
         lease->directory_token = item->content.directory_token;
         lease->change_token = item->content.change_token;
         lease->target = item->content.target;
@@ -161,6 +164,7 @@ static enum judgement judge_one(dpx_round *round, uint32_t i, bool *defers, uint
     if (judgement == JUDGE_STALE)
         round->cause.item = i;
     item->others = view.last_exclusive;
+    item->overrides = view.overridden > view.certainly_taken && view.overridden > lease->certainly_taken;
     item->token = item->ballot;
     if (wish->mode == DPX_MODE_SHARED && view.last_exclusive > item->ballot)
         item->token = view.last_exclusive;

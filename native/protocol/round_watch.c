@@ -45,10 +45,14 @@ static dpx_verdict watch_one(dpx_round *round, uint32_t i, uint64_t now)
     if (!dpx_judge_kept(&view, lease, false))
         return DPX_LOST;
     lease->header = view.header;
-    if (item->heals)
+    /* Of two flags one is an attempt that gives way.  Should it be a holder instead (either of us overlooked the
+     * other), both say so, and the lower one learns of it at its next look. */
+    bool met = view.higher.hold != 0 || view.lower.hold != 0;
+    item->tells = dpx_lease_must_tell(lease) || (met && lease->told != lease->hold);
+    if (item->heals || item->tells)
         return DPX_RUNNING;
     /* The flag stood: nobody can have taken it.  But an attempt that is under way will, if the flag vanishes now. */
-    if (view.higher.hold == 0 && view.lower.hold == 0)
+    if (!met)
         lease->others_exclusive = view.last_exclusive;
     return DPX_DONE;
 }
@@ -93,6 +97,8 @@ void dpx_after_heal(dpx_round *round, enum sweep_state state, uint64_t now)
         dpx_view view;
         if (!item->in_sweep)
             continue;
+        if (dpx_sweep_majority(round, item->written))
+            wish->lease->told = wish->lease->hold;
         if (state != SWEEP_GOOD) { /* lost only if the flag is certainly gone from a majority */
             wish->outcome = item->vanished ? DPX_LOST : DPX_STORAGE;
             continue;
@@ -102,7 +108,7 @@ void dpx_after_heal(dpx_round *round, enum sweep_state state, uint64_t now)
         bool clear = !item->exposed || (view.higher.hold == 0 && view.lower.hold == 0);
         if (clear && dpx_judge_kept(&view, wish->lease, item->exposed)) {
             wish->outcome = view.header_stale ? DPX_DAMAGED : DPX_DONE;
-            wish->healed = true;
+            wish->healed = item->heals;
         } else {
             wish->outcome = DPX_LOST;
             again = true;
@@ -161,6 +167,7 @@ static bool restore_own(dpx_round *round, const dpx_view *view, bool trusted)
     if (!lease->known && view->own_seen) {
         lease->ballot = view->own.ballot;
         lease->last_exclusive = view->own.last_exclusive;
+        lease->certainly_taken = view->own.certainly_taken;
         lease->directory_token = view->own.directory_token;
         dpx_lease_inherit(round->world, lease, &view->own);
         if (view->own.who.generation == round->world->self.generation)

@@ -134,7 +134,8 @@ inline weigh()
     :: s < SLOTS ->
         if
         :: s == slot_of(k) || seen_hold[s] == 0
-        :: s != slot_of(k) && seen_hold[s] && dead[seen_who[s] - 1] -> cut = true
+        :: s != slot_of(k) && seen_hold[s] && dead[seen_who[s] - 1] ->
+            cut = true; above = above || seen_hold[s] > ballot
         :: s != slot_of(k) && seen_hold[s] && !gone[seen_who[s] - 1] ->
             if
             :: seen_hold[s] > ballot -> higher = true
@@ -160,7 +161,7 @@ inline decide()
     :: may_take(k) && !higher && lower -> verdict = LOWER
 #endif
 #ifndef NO_HIGHER
-    :: may_take(k) && !higher && !lower && want == EXCLUSIVE && top > ballot -> verdict = AGAIN
+    :: may_take(k) && !higher && !lower && ((want == EXCLUSIVE && top > ballot) || above) -> verdict = AGAIN
 #endif
     :: else ->
         if
@@ -171,7 +172,8 @@ inline decide()
 #endif
         :: else -> verdict = TAKEN
         fi
-    fi
+    fi;
+    above = false
 }
 
 /* round_take.c:judge_one and take: what is held from now on. */

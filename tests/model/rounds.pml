@@ -90,7 +90,7 @@ proctype incarnation(byte k)
     bool known;
     byte tries, s, verdict;
     byte want, top_last, own_last;             /* of the present round */
-    bool resuming, higher, lower;
+    bool resuming, higher, lower, above;
     bool cut;                                  /* it saw a flag whose owner then died */
     byte seen_hold[SLOTS], seen_who[SLOTS];
 

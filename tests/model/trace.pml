@@ -16,7 +16,7 @@ int saved;
 
 byte k, s, want, mode, verdict;
 int ballot, hold, last, top, token, top_last, own_last;
-bool known, resuming, higher, lower, cut;
+bool known, resuming, higher, lower, above, cut;
 int seen_hold[SLOTS];
 byte seen_who[SLOTS];
 
@@ -110,7 +110,7 @@ inline load()
         now.ballot = b->ballot; now.hold = b->hold; now.mode = (uchar)b->mode; now.last = b->last;
         now.top = b->top; now.known = (uchar)b->known; now.token = b->token; now.own_last = b->own_last;
         now.verdict = (uchar)b->judged;
-        now.top_last = 0; now.higher = now.lower = now.cut = now.resuming = 0; now.saved = 0;
+        now.top_last = 0; now.higher = now.lower = now.above = now.cut = now.resuming = 0; now.saved = 0;
         now.over[b->slot] = 0;
         for (i = 0; i < 8; i++) {
             memset(&now.disk[i], 0, sizeof now.disk[i]);

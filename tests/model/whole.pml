@@ -115,7 +115,7 @@ proctype claimer(byte k)
     byte ballot, hold, mode, last, top, token;
     bool known;
     byte tries, s, verdict, want, top_last, own_last;
-    bool resuming, higher, lower, cut;
+    bool resuming, higher, lower, above, cut;
     byte seen_hold[SLOTS], seen_who[SLOTS];
 table:
     atomic { /* claim.c:start_table, choose: free, or dead and drained */
@@ -196,7 +196,7 @@ proctype other(byte k)
     byte ballot, hold, mode, last, top, token;
     bool known;
     byte tries, s, verdict, want, top_last, own_last;
-    bool resuming, higher, lower, cut;
+    bool resuming, higher, lower, above, cut;
     byte seen_hold[SLOTS], seen_who[SLOTS];
     born[k] = true;
     do

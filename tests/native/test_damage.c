@@ -155,6 +155,8 @@ static void fields_out_of_range(void)
     forged(4, "last_exclusive", UINT64_MAX, DPX_FLAW_FIELD);
     forged(4, "certainly_taken", UINT64_MAX, DPX_FLAW_FIELD);
     forged(4, "value_length", 161, DPX_FLAW_FIELD);
+    forged(4, "taken", 1, DPX_SOUND);
+    forged(4, "taken", 2, DPX_FLAW_FIELD);
     forged(4, "label_length", 65, DPX_FLAW_FIELD);
     forged(4, "label", '\n', DPX_FLAW_FIELD);
     forged(4, "hold", 0, DPX_SOUND);

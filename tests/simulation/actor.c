@@ -134,6 +134,8 @@ static void take_done(world *w, host *h, task *t)
         check_taken(w, h, t, i);
         h->held[name] = true;
         h->exclusive[name] = t->wishes[i].mode == DPX_MODE_EXCLUSIVE;
+        if (dpx_lease_must_tell(t->wishes[i].lease)) /* native/host/watch.c does so, too */
+            h->next_watch = local_now(w, h);
         remember_state(w, name, &t->wishes[i].lease->header.lease, t->wishes[i].token);
     }
 }
