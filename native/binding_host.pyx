@@ -326,6 +326,18 @@ cdef class Host:
             self.exit()
         self.finish(status, &failure)
 
+    def ask(self, uint32_t slot, uint32_t area):
+        cdef dpx_failure failure
+        cdef dpx_status status
+        memset(&failure, 0, sizeof(failure))
+        self.enter()
+        try:
+            with nogil:
+                status = dpx_host_ask(self.host, slot, area, &failure)
+        finally:
+            self.exit()
+        self.finish(status, &failure)
+
     def rewrite(self, uint32_t area, timeout):
         cdef uint64_t limit = limit_of(timeout)
         cdef dpx_failure failure

@@ -226,6 +226,7 @@ cdef extern from "host/host.h" nogil:
     int dpx_host_event_fd(const dpx_host *host)
     c_bool dpx_host_next_event(dpx_host *host, dpx_event *event)
     dpx_status dpx_host_retire(dpx_host *host, uint32_t slot, uint64_t timeout, dpx_failure *failure)
+    dpx_status dpx_host_ask(dpx_host *host, uint32_t slot, uint32_t area, dpx_failure *failure)
     dpx_status dpx_host_rewrite(dpx_host *host, uint32_t area, uint64_t timeout, dpx_failure *failure)
     dpx_status dpx_host_resolve(dpx_host *host, uint32_t area, uint64_t timeout, dpx_failure *failure)
     uint32_t dpx_host_peers(dpx_host *host, dpx_peer_info *peers, uint32_t capacity)

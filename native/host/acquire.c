@@ -8,6 +8,7 @@
 #define CONTEST_PAUSE (UINT64_C(10) * DPX_MS)
 #define RETRY_PAUSE (UINT64_C(5) * DPX_MS)
 #define RETRIES 3u
+#define HEALS 8u
 
 /* ---- rounds ---- */
 
@@ -134,6 +135,28 @@ static bool time_left(const struct taking *taking)
     return !taking->once && dpx_now() < taking->deadline;
 }
 
+/* Somebody's own block is damaged, or ours. */
+static dpx_status heal(struct taking *taking, const dpx_cause *cause)
+{
+    dpx_host *host = taking->host;
+    switch (dpx_heal_met(host, taking->caller, cause, taking->entries, taking->count)) {
+    case DPX_HEALED:
+        if (taking->heals++ < HEALS)
+            return host->over ? dpx_fail_finished(host, taking->failure) : DPX_OK;
+        break;
+    case DPX_HEAL_ASKED:
+        if (taking->heal_until == 0) /* two heartbeats, and then some */
+            taking->heal_until = dpx_now() + host->geometry.outage_tolerance / 2;
+        if (time_left(taking) && dpx_now() < taking->heal_until)
+            return pause_a_while(taking, host->geometry.outage_tolerance / 32);
+        break;
+    case DPX_HEAL_NOT:
+        break;
+    }
+    return host->over ? dpx_fail_finished(host, taking->failure)
+                      : dpx_fail_verdict(host, taking->failure, DPX_DAMAGED, cause);
+}
+
 static dpx_status settle_change(struct taking *taking, uint32_t item, dpx_verdict verdict, dpx_cause *cause)
 {
     dpx_host *host = taking->host;
@@ -156,6 +179,8 @@ static dpx_status settle_change(struct taking *taking, uint32_t item, dpx_verdic
         if (time_left(taking))
             return pause_a_while(taking, host->geometry.outage_tolerance / 16);
         break;
+    case DPX_DAMAGED:
+        return heal(taking, cause);
     default:
         break;
     }
@@ -244,6 +269,8 @@ static dpx_status mend(struct taking *taking, dpx_verdict verdict, const dpx_cau
             if (taking->entries[i]->lease.hold == 0)
                 dpx_lease_unlocate(&taking->entries[i]->lease);
         return pause_a_while(taking, CONTEST_PAUSE);
+    case DPX_DAMAGED:
+        return heal(taking, cause);
     default:
         break;
     }

@@ -6,6 +6,7 @@
 
 #define CONTEST_PAUSE (UINT64_C(10) * DPX_MS)
 #define RETRIES 3u
+#define HEALS 8u /* sixteenths of S: by then who was asked has heard of it, or never will */
 
 struct work {
     dpx_host *host;
@@ -13,6 +14,7 @@ struct work {
     dpx_entry *entry;
     bool once;
     uint32_t retries; /* after the storage failed us */
+    uint32_t heals;   /* tries after damage of somebody's own block */
     uint64_t deadline;
     dpx_failure *failure;
 };
@@ -76,7 +78,12 @@ static bool try_again(struct work *work, dpx_verdict verdict, const dpx_cause *c
     bool contest = verdict == DPX_STORAGE && cause->error == -EBUSY;
     if (verdict == DPX_STORAGE && !contest) /* no answer to give while a majority is well */
         contest = dpx_majority_well(host) && work->retries++ < RETRIES;
-    if (verdict != DPX_UNDRAINED && !contest)
+    dpx_heal heal = verdict == DPX_DAMAGED && work->heals++ < HEALS
+                        ? dpx_heal_met(host, work->caller, cause, &work->entry, work->entry != NULL)
+                        : DPX_HEAL_NOT;
+    if (heal == DPX_HEALED)
+        return !host->over;
+    if (verdict != DPX_UNDRAINED && !contest && heal != DPX_HEAL_ASKED)
         return false;
     uint64_t until = dpx_now() + (contest ? CONTEST_PAUSE : host->geometry.outage_tolerance / 16);
     if ((work->once && !contest) || until >= step_deadline(work))

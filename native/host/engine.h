@@ -189,6 +189,9 @@ struct dpx_host {
     dpx_task *reclaim;
     uint32_t reclaim_slot;
     uint64_t reclaim_after;
+    uint64_t asked_until;     /* until when our requests to others stand; 0: there are none */
+    bool asked;               /* others asked us to write our own block anew … */
+    uint32_t asked_area;      /* … here */
 
     dpx_entry *entries;
     dpx_entry **table;
@@ -343,6 +346,18 @@ dpx_verdict dpx_change_run(dpx_host *host, dpx_caller *caller, dpx_order *order,
 /* process.c: this process, and whether others are gone */
 int dpx_process_self(uint64_t *start_time, uint64_t *pid_namespace);
 bool dpx_process_gone(uint64_t pid, uint64_t start_time);
+
+/* heal.c: own blocks that are damaged */
+typedef enum dpx_heal {
+    DPX_HEAL_NOT,   /* nothing that can be done from here */
+    DPX_HEALED,     /* it was ours, and is written anew: worth another try */
+    DPX_HEAL_ASKED, /* its owner lives, and is asked to write it: worth another try after a while */
+} dpx_heal;
+/* cause: of a round that met damage; mine: the entries that the caller has reserved. */
+dpx_heal dpx_heal_met(dpx_host *host, dpx_caller *caller, const dpx_cause *cause, dpx_entry *const *mine,
+                      uint32_t count);
+bool dpx_heal_ask(dpx_host *host, uint32_t slot, uint32_t area); /* false: nobody lives there */
+void dpx_heal_run(dpx_host *host, uint64_t now);
 
 /* heart_thread.c, steward.c, watch.c, reclaim.c, peers.c */
 int dpx_heart_start(dpx_host *host);

@@ -146,6 +146,9 @@ bool dpx_host_next_event(dpx_host *host, dpx_event *event);
 dpx_status dpx_host_retire(dpx_host *host, uint32_t slot, uint64_t timeout, dpx_failure *failure);
 
 /* Rewrites this host's own block of an area (protocol 7): for `repair`, after joining in that slot. */
+/* Asks the owner of another slot to write its damaged own block in an area anew.  DPX_E_NOT_FOUND: nobody
+ * lives there. */
+dpx_status dpx_host_ask(dpx_host *host, uint32_t slot, uint32_t area, dpx_failure *failure);
 dpx_status dpx_host_rewrite(dpx_host *host, uint32_t area, uint64_t timeout, dpx_failure *failure);
 
 /* Completes or undoes the header change that a dead host left half made in this area. */

@@ -102,6 +102,7 @@ static void chores(dpx_host *host, uint64_t now)
     host->watch_wanted = true;
     hurry(host, now);
     dpx_orphans_run(host);
+    dpx_heal_run(host, now);
     dpx_reclaim_run(host, now);
 }
 

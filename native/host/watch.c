@@ -46,6 +46,14 @@ static void tell_about(dpx_host *host, dpx_event_kind kind, const dpx_entry *ent
     dpx_tell(host, &event);
 }
 
+/* What is damaged there may be a block of somebody who does not hold the lease, and does not look at it. */
+static void ask_its_owner(dpx_host *host, const dpx_cause *cause)
+{
+    dpx_place place = dpx_place_of(&host->geometry, cause->block);
+    if (place.kind == DPX_KIND_OWN)
+        (void)dpx_heal_ask(host, place.slot, place.area);
+}
+
 static void watched(dpx_task *task)
 {
     dpx_host *host = task->host;
@@ -68,6 +76,7 @@ static void watched(dpx_task *task)
         case DPX_DAMAGED:
             if (!entry->damage_told)
                 tell_about(host, DPX_EVENT_DAMAGED, entry, dpx_task_cause(task));
+            ask_its_owner(host, dpx_task_cause(task));
             entry->damage_told = true;
             entry->watch_due = soon;
             break;

@@ -282,6 +282,7 @@ static void record_done(dpx_heart *heart, uint32_t disk, uint64_t now)
         return;
     }
     dpx_heart_observe(heart);
+    dpx_heart_read_mail(heart, disk);
     bool nobody = dpx_heart_nobody_names_us(heart, disk);
     if (heart->end != DPX_ALIVE)
         return;

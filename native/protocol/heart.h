@@ -48,6 +48,13 @@ bool dpx_heart_retired(const dpx_heart *heart, uint32_t slot, uint64_t generatio
  * once the heart's own writes have returned; ends with DPX_END_LEFT. */
 void dpx_heart_leave(dpx_heart *heart);
 
+/* Asks the owner of another slot to write its own block in an area anew: it is damaged there.  The request stands
+ * until all are taken back; false: it stands already. */
+bool dpx_heart_ask(dpx_heart *heart, const dpx_incarnation *who, uint32_t area);
+void dpx_heart_unask(dpx_heart *heart);
+/* An area where somebody has asked us to do so, once for each request; false: none. */
+bool dpx_heart_asked(dpx_heart *heart, uint32_t *area);
+
 dpx_end dpx_heart_end(const dpx_heart *heart);
 
 typedef struct dpx_heart_numbers {

@@ -58,6 +58,14 @@ struct sentence {
     uint32_t base_changes; /* of what the disks show of the slot, when it was passed */
 };
 
+/* Requests that were read: the last few, so that each counts once. */
+#define HEART_HEARD 32u
+#define HEART_ASKED 8u
+struct heart_heard {
+    uint64_t generation, serial;
+    uint32_t slot;
+};
+
 struct dpx_heart {
     dpx_world *world;
     dpx_slot_record record;
@@ -71,8 +79,16 @@ struct dpx_heart {
     dpx_notice *entries; /* max_hosts; their certificates are each channel's own */
     struct sentence *sentences; /* max_hosts */
     dpx_heart_numbers numbers;
+    uint64_t mail_serial;
+    struct heart_heard heard[HEART_HEARD];
+    uint32_t heard_next;
+    uint32_t asked[HEART_ASKED]; /* areas, for the driver */
+    uint32_t asked_count;
     struct heart_channel channels[DPX_MAX_DISKS];
 };
+
+/* heart_mail.c: a table that counts was read on this disk. */
+void dpx_heart_read_mail(dpx_heart *heart, uint32_t disk);
 
 /* One slot's record in the last table that was read completely on this disk. */
 const uint8_t *dpx_heart_row(const struct heart_channel *channel, const dpx_geometry *geometry, uint32_t slot);

@@ -153,7 +153,8 @@ static uint8_t drop_damaged(dpx_round *round, const uint8_t *const images[DPX_MA
 
 /* What the own block is to say: what this incarnation last wrote; if it never did, what a
  * majority still shows; else far above all that can be read, since what the damaged block
- * held is not known.  False: no such ballot. */
+ * held is not known.  That is "perhaps taken": it ends no holder, dead or alive, whose flag stands, and
+ * so nobody's flag is a reason not to write.  False: no such ballot. */
 static bool restore_own(dpx_round *round, const dpx_view *view, bool trusted)
 {
     dpx_lease *lease = round->wishes[0].lease;
@@ -213,12 +214,9 @@ void dpx_after_rewrite_look(dpx_round *round, uint64_t now)
     item->counted = item->returned;
     dpx_sweep_images(round, item, images);
     uint8_t sound = drop_damaged(round, images);
-    dpx_view_scan(round->world, item->probe, images, (dpx_attempt){.mode = DPX_MODE_EXCLUSIVE}, now, &view);
+    dpx_view_scan(round->world, item->probe, images, (dpx_attempt){.mode = DPX_MODE_NONE}, now, &view);
     bool trusted = round->wishes[0].lease->known || dpx_sweep_majority(round, sound);
-    if (view.lower.hold != 0 && !trusted) { /* a holder would take our higher last_exclusive for a taking */
-        round->cause.flag = view.lower;
-        dpx_round_finish(round, DPX_REFUSED);
-    } else if (!restore_own(round, &view, trusted)) {
+    if (!restore_own(round, &view, trusted)) {
         dpx_round_finish(round, DPX_CEILING);
     } else {
         dpx_content_held(round, item, &round->wishes[0]);

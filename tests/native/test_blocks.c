@@ -288,6 +288,71 @@ static void impatient_caller(void)
     strike(&it);
 }
 
+/* ---- damage that is in another host's way ---- */
+
+static bool sound(const scene *it, uint64_t block)
+{
+    uint8_t data[512];
+    get(&it->made, 0, block, data);
+    return dpx_block_check(data, &it->made.geometry, DPX_KIND_OWN, 0, block) == DPX_SOUND;
+}
+
+/* Nobody holds the lease; whoever's block is damaged there goes on as if nothing were. */
+static void healed_when_met(void)
+{
+    scene it;
+    dpx_failure failure;
+    dpx_event event;
+    uint8_t zeros[512] = {0};
+    set(&it, "met", 1);
+    CHECK_EQ(let_go(it.host, &it.ask), DPX_OK);
+    put(&it.made, 0, it.own, zeros);
+    dpx_host *late = join_as(it.space, "late", 3); /* knows nothing of the area */
+    uint64_t unknown = dpx_own_block(&it.made.geometry, it.area, dpx_host_state(late).who.slot);
+    put(&it.made, 0, unknown, zeros);
+    CHECK(dpx_host_rewrite(it.host, it.area, SECOND, &failure) == DPX_OK);
+    dpx_ask ask = ask_for("vm1", DPX_MODE_EXCLUSIVE);
+    CHECK_EQ(take(late, &ask, 0, &failure), DPX_OK);
+    CHECK(await_event(late, DPX_EVENT_HEALED, LIFE, &event) && strcmp(event.name, "vm1") == 0);
+    CHECK(sound(&it, unknown));
+    CHECK_EQ(let_go(late, &ask), DPX_OK);
+    CHECK_EQ(dpx_host_leave(late, SECOND, &failure), DPX_OK);
+    dpx_host_destroy(late);
+    end_host(it.host, it.space);
+}
+
+/* … and of another living host's block its owner is asked. */
+static void healed_when_asked(void)
+{
+    scene it;
+    dpx_failure failure;
+    dpx_event event;
+    uint8_t zeros[512] = {0};
+    set(&it, "asked", 1);
+    CHECK_EQ(let_go(it.host, &it.ask), DPX_OK);
+    dpx_host *other = join_as(it.space, "beta", 2);
+    dpx_ask ask = ask_for("vm1", DPX_MODE_EXCLUSIVE);
+    put(&it.made, 0, it.own, zeros);
+    CHECK_EQ(take(other, &ask, 0, &failure), DPX_E_DAMAGED); /* tries once; but it has asked */
+    CHECK(await_event(it.host, DPX_EVENT_HEALED, LIFE, &event) && strcmp(event.name, "vm1") == 0);
+    CHECK(sound(&it, it.own));
+    CHECK_EQ(take(other, &ask, 0, &failure), DPX_OK);
+    CHECK_EQ(let_go(other, &ask), DPX_OK);
+    put(&it.made, 0, it.own, zeros);
+    CHECK_EQ(take(other, &ask, 2 * LIFE, &failure), DPX_OK); /* waits for it */
+    CHECK(await_event(it.host, DPX_EVENT_HEALED, LIFE, &event));
+    put(&it.made, 0, it.own, zeros); /* and what is held is looked at: */
+    CHECK(await_event(it.host, DPX_EVENT_HEALED, 2 * LIFE, &event));
+    CHECK(sound(&it, it.own));
+    CHECK_EQ(dpx_host_hold(other, ask.handle).state, DPX_HOLD_HELD);
+    CHECK_EQ(let_go(other, &ask), DPX_OK);
+    CHECK_EQ(dpx_host_leave(other, SECOND, &failure), DPX_OK);
+    usleep((useconds_t)(LIFE / 1000)); /* known to have left by then */
+    CHECK_EQ(dpx_host_ask(it.host, dpx_host_state(other).who.slot, it.area, &failure), DPX_E_NOT_FOUND);
+    dpx_host_destroy(other);
+    end_host(it.host, it.space);
+}
+
 int main(int count, char **arguments)
 {
     if (!prepare_hosts(count, arguments, "test_blocks"))
@@ -299,6 +364,8 @@ int main(int count, char **arguments)
     RUN(superseded);
     RUN(half_made);
     RUN(rewritten);
+    RUN(healed_when_met);
+    RUN(healed_when_asked);
     RUN(impatient_caller);
     return check_finish("test_blocks");
 }

@@ -321,8 +321,81 @@ static void test_a_taking_is_not_dearer_for_that(void)
     close_scene(&s);
 }
 
+/* ---- damage that is in others' way ---- */
+
+static dpx_verdict rewrite(memory_host *host, uint32_t area)
+{
+    dpx_lease place = {.located = true, .header.area = area};
+    dpx_wish wish = {.lease = &place};
+    return host_round(host, DPX_ROUND_REWRITE, &wish, 1, 0, NULL);
+}
+
+/* Section 7: a block is damaged whose owner (here: its slot's new one) does not know what it said.  It is written
+ * anew beside a holder, who loses nothing by that, alive or dead; and the lease can be taken again. */
+static void test_a_damaged_block_is_mended_beside_a_holder(void)
+{
+    for (uint32_t dies = 0; dies < 2; dies++) {
+        scene s;
+        dpx_lease at_a, at_c;
+        dpx_wish wish;
+        open_scene(&s, 1);
+        create_lease(&s, &at_a);
+        name_lease(&at_c, "vm1");
+        CHECK(take(&s.a, &at_a, DPX_MODE_EXCLUSIVE, &wish) == DPX_DONE);
+        uint64_t block = dpx_own_block(&s.disks.geometry, at_a.header.area, s.b.world.self.slot);
+        disk_block(&s.disks, 0, block)[300] ^= 1;
+        if (dies)
+            dpx_peers_bury(s.c.world.peers, s.a.world.self.slot, s.a.world.self.generation);
+        CHECK(take(&s.c, &at_c, DPX_MODE_EXCLUSIVE, &wish) == DPX_DAMAGED);
+        CHECK(rewrite(&s.b, at_a.header.area) == DPX_DONE);
+        CHECK(own_of(&s.disks, at_a.header.area, s.b.world.self.slot).last_exclusive > at_a.token);
+        CHECK(watch(&s.a, &at_a) == DPX_DONE);
+        CHECK(take(&s.c, &at_c, DPX_MODE_EXCLUSIVE, &wish) == (dies ? DPX_DONE : DPX_REFUSED));
+        CHECK(!dies || at_c.token > at_a.token);
+        close_scene(&s);
+    }
+}
+
+/* Section 7: who meets it asks the owner, in its own record; the owner hears of it once, and only who is meant. */
+static void test_the_owner_of_a_damaged_block_is_asked(void)
+{
+    scene s;
+    uint32_t area = 0;
+    open_scene(&s, 3);
+    CHECK(dpx_heart_ask(s.a.heart, &s.b.world.self, 3));
+    CHECK(!dpx_heart_ask(s.a.heart, &s.b.world.self, 3)); /* it stands */
+    for (uint32_t i = 0; i < 3; i++) {
+        host_beat(&s.a);
+        s.disks.now += 5 * DPX_SECOND;
+        host_beat(&s.b);
+        host_beat(&s.c);
+        CHECK(dpx_heart_asked(s.b.heart, &area) == (i == 0));
+        CHECK(!dpx_heart_asked(s.c.heart, &area));
+    }
+    CHECK_EQ(area, 3);
+    dpx_incarnation before = s.b.world.self;
+    before.generation--;
+    dpx_heart_unask(s.a.heart);
+    CHECK(dpx_heart_ask(s.a.heart, &before, 4)); /* somebody else, who had that slot */
+    for (uint32_t i = 0; i < 2; i++) {
+        s.disks.now += 5 * DPX_SECOND;
+        host_beat(&s.a);
+        host_beat(&s.b);
+        CHECK(i > 0 || !dpx_heart_asked(s.b.heart, &area));
+        CHECK(i > 0 || dpx_heart_ask(s.a.heart, &s.b.world.self, 3));
+        CHECK(i > 0 || dpx_heart_ask(s.a.heart, &s.b.world.self, 5)); /* in the place of the oldest */
+    }
+    uint32_t areas = 0;
+    while (dpx_heart_asked(s.b.heart, &area))
+        areas |= 1u << area;
+    CHECK_EQ(areas, 1u << 3 | 1u << 5);
+    close_scene(&s);
+}
+
 int main(void)
 {
+    RUN(test_a_damaged_block_is_mended_beside_a_holder);
+    RUN(test_the_owner_of_a_damaged_block_is_asked);
     RUN(test_a_holder_that_was_overlooked_learns_of_it);
     RUN(test_a_release_tells_of_the_taking);
     RUN(test_a_taking_is_told_until_it_is_durable);

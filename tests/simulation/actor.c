@@ -195,6 +195,17 @@ static void watch_done(world *w, host *h, task *t)
     }
 }
 
+/* As native/host/heal.c: another living host's block is asked for. */
+static void ask_its_owner(world *w, host *h, const dpx_place *place)
+{
+    const dpx_peer *peer = &h->world.peers->slots[place->slot];
+    bool other = place->kind == DPX_KIND_OWN && place->slot != h->world.self.slot;
+    if (!other || !peer->seen || peer->record.state != DPX_SLOT_ACTIVE || h->state != HOST_JOINED)
+        return;
+    if (dpx_heart_ask(h->heart, &peer->record.who, place->area))
+        TRACE(w, "h%u asks slot %u to rewrite its block in area %u", h->index, place->slot, place->area);
+}
+
 static void take_failed(world *w, host *h, task *t, dpx_verdict verdict)
 {
     const dpx_cause *cause = dpx_round_cause(t->round);
@@ -206,6 +217,8 @@ static void take_failed(world *w, host *h, task *t, dpx_verdict verdict)
         h->resolve_area = (int)cause->area;
     dpx_place place = dpx_place_of(w->geometry, cause->block);
     bool own = place.kind == DPX_KIND_OWN && place.slot == h->world.self.slot;
+    if (verdict == DPX_DAMAGED)
+        ask_its_owner(w, h, &place);
     if (verdict == DPX_DAMAGED && own && (w->quiet || rng_below(&w->chance, 2)))
         h->rewrite_area = (int)place.area;
 }

@@ -90,7 +90,7 @@ enum fault {
 enum outcome { /* of operations, for the report */
     OUT_JOINED, OUT_JOIN_FAILED, OUT_LEFT, OUT_FINISHED, OUT_TAKEN, OUT_TAKEN_SHARED, OUT_RESUMED,
     OUT_REFUSED, OUT_STALE, OUT_TAKE_OTHER, OUT_RELEASED, OUT_CREATED, OUT_DELETED, OUT_CHANGE_OTHER,
-    OUT_LOST, OUT_HEALED, OUT_REWRITTEN, OUT_RECLAIMED, OUT_RETIRED, OUT_TAKEOVER, OUT_RESOLVED, OUT_FREED,
+    OUT_LOST, OUT_HEALED, OUT_REWRITTEN, OUT_ASKED, OUT_RECLAIMED, OUT_RETIRED, OUT_TAKEOVER, OUT_RESOLVED, OUT_FREED,
     OUT_MARKED,
     OUT_EXCUSED_PAUSE, OUT_EXCUSED_REVERT, OUT_EXCUSED_CLOCK, OUT_EXCUSED_REPLAY, OUT_EXCUSED_MEETING,
     OUT_UNCHECKED, OUT_COUNT
@@ -339,6 +339,7 @@ typedef struct host {
     bool claim_done;      /* but perhaps a request of it is still out */
     uint8_t suspect;      /* disks on which the heart waits for the claim's write */
     int resolve_area;     /* a half-made change was met there; -1: none */
+    uint32_t stewarded;
     int rewrite_area;     /* whose own block is damaged or has regressed; -1: none */
     bool create_next;     /* last phase: the lease to take is not there */
     dpx_lease resolve;

@@ -151,6 +151,19 @@ static void reclaim(world *w, host *h, uint32_t slot)
     host_step(w, h, UNIT_RECLAIM);
 }
 
+/* Requests to write own blocks anew; our own ones stand for a while (native/host/heal.c). */
+static void answer_mail(world *w, host *h)
+{
+    uint32_t area;
+    if (h->rewrite_area < 0 && dpx_heart_asked(h->heart, &area)) {
+        outcome_note(w, OUT_ASKED);
+        h->rewrite_area = (int)area;
+        h->next_watch = local_now(w, h); /* should it be held, a watch mends it */
+    }
+    if (++h->stewarded % 8 == 0)
+        dpx_heart_unask(h->heart);
+}
+
 void process_steward(world *w, host *h)
 {
     uint64_t now = local_now(w, h);
@@ -158,6 +171,7 @@ void process_steward(world *w, host *h)
     h->next_steward = now + w->geometry->outage_tolerance / 8;
     if (h->state != HOST_JOINED || dpx_heart_count(h->heart).beats == 0)
         return;
+    answer_mail(w, h);
     for (uint32_t slot = 0; slot < w->geometry->max_hosts && !w->over; slot++) {
         const dpx_peer *peer = &peers->slots[slot];
         if (slot == h->world.self.slot || !peer->seen || dpx_peer_free(peer))

@@ -69,6 +69,7 @@ const char *const outcome_names[OUT_COUNT] = {
     [OUT_LOST] = "lost",
     [OUT_HEALED] = "own flag raised again",
     [OUT_REWRITTEN] = "own block rewritten",
+    [OUT_ASKED] = "asked to rewrite an own block",
     [OUT_RECLAIMED] = "slot reclaimed",
     [OUT_RETIRED] = "slot retired or fenced",
     [OUT_TAKEOVER] = "taken over from the dead",
