@@ -2,8 +2,9 @@
 no host was heard of for T_dead.  Nothing is mended silently; whatever is left says why.
 
 Own blocks, slot records and notice blocks belong to a slot, so its next owner may write them: repair
-joins in that slot, writes, and leaves.  Lease headers of which a majority is sound are written again
-under the directory lease.  What a majority of the disks has lost needs all hosts out.
+joins in that slot, writes, and leaves.  An owner that lives is asked to write its own blocks.  Lease
+headers of which a majority is sound are written again under the directory lease.  What a majority of the
+disks has lost needs all hosts out.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import numpy as np
 
 from diskpaxos import _core
 from diskpaxos.check import DamagedBlock, raw_copies, survey
-from diskpaxos.errors import DiskPaxosError
+from diskpaxos.errors import DiskPaxosError, HeldError
 from diskpaxos.failure import translated
 from diskpaxos.inspect import (
     READ_TIMEOUT,
@@ -80,7 +81,7 @@ def repair(space: Lockspace, *, progress: Progress = None) -> RepairReport:
     taken = _wait_for(space, set(owned), progress)
     for slot, items in sorted(owned.items()):
         if slot in taken:
-            report.left += [f"{_name(item)}: {taken[slot]}" for item in items]
+            _by_its_owner(space, items, taken[slot], report)
         else:
             _slot(space, slot, items, report)
     return report
@@ -157,7 +158,7 @@ def _why_taken(view: HostInfo) -> str:
     if view.this_host:
         return "this host is alive and rewrites it by itself"
     if view.liveness is Liveness.ALIVE:
-        return f"host {view.name!r} is alive and rewrites it by itself, if it holds the lease"
+        return f"host {view.name!r} is alive and rewrites it by itself, or when it is asked; try again"
     return (
         f"host {view.name!r} in slot {view.slot} is {view.liveness} and not drained: when its machine is gone, "
         f"say so with `diskpaxos hosts retire {view.slot}`"
@@ -171,6 +172,37 @@ def _slot(space: Lockspace, slot: int, items: list[DamagedBlock], report: Repair
                 _own(space, host, item, report)
     except DiskPaxosError as error:
         report.left += [f"{_name(item)}: {error}" for item in items if not _mended(report, item)]
+
+
+def _by_its_owner(space: Lockspace, items: list[DamagedBlock], why: str, report: RepairReport) -> None:
+    """What a living host's own blocks are: it writes them anew when it is asked."""
+    with space.member() as host:
+        for item in items:
+            if item.kind is Kind.OWN and _asked(space, host, item):
+                report.mended.append(_name(item))
+            else:
+                report.left.append(f"{_name(item)}: {why}")
+
+
+def _asked(space: Lockspace, host: Host, item: DamagedBlock) -> bool:
+    """Whether its owner has written it within the time of some heartbeats."""
+    tolerance = space.geometry.outage_tolerance
+    try:
+        with translated("rewrite", paths=space.paths, host=host.name):
+            if item.slot == host.slot:
+                host._core.rewrite(item.area, tolerance)
+            else:
+                host._core.ask(item.slot, item.area)
+    except HeldError:
+        pass  # it is held here: its watch writes it
+    except DiskPaxosError:
+        return False  # nobody lives there
+    end = time.monotonic() + tolerance / 2e9
+    while any(read_blocks(space, item.block, 1).flaws[disk, 0] != 0 for disk in item.flaws):
+        if time.monotonic() >= end:
+            return False
+        time.sleep(tolerance / 64e9)
+    return True
 
 
 def _mended(report: RepairReport, item: DamagedBlock) -> bool:

@@ -169,14 +169,51 @@ def test_a_live_host_rewrites_its_own_block_by_itself(make_space: Maker, open_sp
         (view,) = space.leases()
         break_block(space, space.geometry.own_block(view.area, host.slot))
         report = other.repair()
-        assert not report.complete
-        assert "is alive and rewrites it" in report.left[0]
-        end = time.monotonic() + 10
-        while not healed and time.monotonic() < end:
-            time.sleep(0.05)
-        assert healed == ["vm"]
-        lease.check()
+        assert report.complete, report.left
         assert space.check() == []
+        assert until(lambda: healed == ["vm"])
+        lease.check()
+
+
+@pytest.mark.parametrize("disks", [1, 3])
+def test_a_live_host_that_holds_nothing_rewrites_its_block_when_asked(
+    make_space: Maker, open_space: Opener, disks: int
+) -> None:
+    space = make_space(disks, outage_tolerance=4.0)
+    other = open_space(space)
+    with space.join("alpha") as host, other.join("beta") as holder:
+        host.acquire("vm").release()
+        lease = holder.acquire("vm")
+        (view,) = space.leases()
+        for disk in range(disks // 2 + 1):
+            break_block(space, space.geometry.own_block(view.area, host.slot), disk)
+        report = other.repair()
+        assert report.complete, report.left
+        assert space.check() == []
+        lease.check()
+        lease.release()
+        host.acquire("vm").release()
+
+
+def test_damage_beside_a_dead_holder(make_space: Maker, open_space: Opener, member: Members) -> None:
+    """Blocks of slots that nobody has: nobody could take the lease any more, and nothing mended them."""
+    space = make_space(**QUICK)
+    process = member(space)
+    process.call("join", slot=6)
+    process.call("acquire", name="vm")
+    (view,) = space.leases()
+    process.kill()
+    for slot in (2, 3):
+        break_block(space, space.geometry.own_block(view.area, slot))
+    with space.join(slot=5) as host, pytest.raises(errors.DamagedError):
+        host.acquire("vm", timeout=3 * space.info().dead_time)
+    report = space.repair()
+    assert report.complete, report.left
+    assert space.check() == []
+    with space.join(slot=5) as host:
+        lease = host.acquire("vm", timeout=3 * space.info().dead_time)
+        assert lease.token > view.holders[0].token
+        lease.release()
 
 
 @pytest.mark.parametrize("disks", [3, 5])
