@@ -7,6 +7,7 @@
 
 #define CONTEST_PAUSE (UINT64_C(10) * DPX_MS)
 #define RETRY_PAUSE (UINT64_C(5) * DPX_MS)
+#define HELD_PAUSE (UINT64_C(50) * DPX_MS)
 #define RETRIES 3u
 #define HEALS 8u
 
@@ -42,7 +43,7 @@ static void fill_wish(dpx_wish *wish, const dpx_ask *ask, dpx_entry *entry)
 /* A round's time is up a little before the caller's, so that it can still say who holds. */
 static uint64_t round_deadline(const struct taking *taking, uint64_t now)
 {
-    if (taking->once || taking->deadline <= now)
+    if (taking->once || taking->polls || taking->deadline <= now)
         return now;
     if (taking->deadline == DPX_NEVER)
         return DPX_NEVER;
@@ -242,6 +243,17 @@ static dpx_status find_and_create(struct taking *taking)
     return DPX_OK;
 }
 
+/* The rest is taken, but a share that was to be joined is gone: all or nothing. */
+static dpx_status give_back(struct taking *taking)
+{
+    dpx_verdict verdict;
+    dpx_cause cause;
+    dpx_status status = run_round(taking, DPX_ROUND_RELEASE, &verdict, &cause);
+    if (status == DPX_OK && verdict != DPX_DONE)
+        status = dpx_fail_verdict(taking->host, taking->failure, verdict, &cause);
+    return status;
+}
+
 /* After a round that did not take: DPX_OK: try again. */
 static dpx_status mend(struct taking *taking, dpx_verdict verdict, const dpx_cause *cause)
 {
@@ -258,6 +270,10 @@ static dpx_status mend(struct taking *taking, dpx_verdict verdict, const dpx_cau
         break;
     case DPX_CHANGE_OPEN:
         return resolve_one(taking, cause->item, cause->area);
+    case DPX_REFUSED:
+        if (taking->polls && time_left(taking))
+            return pause_a_while(taking, HELD_PAUSE);
+        break;
     case DPX_UNDRAINED:
         if (time_left(taking))
             return pause_a_while(taking, host->geometry.outage_tolerance / 16);
@@ -285,9 +301,15 @@ static dpx_status take(struct taking *taking)
         dpx_status status = taking->count > 1 ? find_and_create(taking) : DPX_OK;
         if (status == DPX_OK)
             status = run_round(taking, DPX_ROUND_TAKE, &verdict, &cause);
-        if (status != DPX_OK || verdict == DPX_DONE)
+        if (status != DPX_OK || (verdict == DPX_DONE && dpx_taking_rejoin(taking)))
             return status;
-        status = mend(taking, verdict, &cause);
+        bool anew = verdict == DPX_DONE || taking->polls;
+        status = verdict == DPX_DONE ? give_back(taking) : mend(taking, verdict, &cause);
+        if (status == DPX_OK && anew) { /* whoever waits here for what this call reserved comes first */
+            verdict = DPX_CHANGED;
+            dpx_taking_unreserve(taking);
+            status = dpx_taking_reserve(taking);
+        }
         if (status != DPX_OK)
             return status;
     }
@@ -320,18 +342,13 @@ static dpx_status grant(struct taking *taking)
     return DPX_OK;
 }
 
-static void finish(struct taking *taking, bool reserved)
+static void finish(struct taking *taking)
 {
-    dpx_host *host = taking->host;
     drop_task(taking);
-    for (uint32_t i = 0; i < taking->count; i++) {
+    for (uint32_t i = 0; i < taking->count; i++)
         if (taking->holds[i])
-            dpx_hold_drop(host, taking->holds[i]);
-        if (reserved && taking->entries[i]->busy != DPX_BUSY_LOWERING) /* that one is the engine's now */
-            taking->entries[i]->busy = DPX_IDLE;
-    }
-    if (reserved)
-        dpx_queue_kick(host);
+            dpx_hold_drop(taking->host, taking->holds[i]);
+    dpx_taking_unreserve(taking);
 }
 
 dpx_status dpx_host_acquire(dpx_host *host, dpx_ask *asks, uint32_t count, bool create, uint64_t timeout,
@@ -349,12 +366,13 @@ dpx_status dpx_host_acquire(dpx_host *host, dpx_ask *asks, uint32_t count, bool 
     status = dpx_enter(host, &taking.caller, failure);
     if (status == DPX_OK) {
         status = dpx_taking_gather(&taking);
-        bool reserved = status == DPX_OK && (status = dpx_taking_reserve(&taking)) == DPX_OK;
-        if (reserved)
+        if (status == DPX_OK)
+            status = dpx_taking_reserve(&taking);
+        if (status == DPX_OK)
             status = take(&taking);
         if (status == DPX_OK)
             status = grant(&taking);
-        finish(&taking, reserved);
+        finish(&taking);
         dpx_exit(host, taking.caller);
     }
     free(taking.arrays);

@@ -118,6 +118,27 @@ void dpx_taking_heed(struct taking *taking, uint64_t deadline)
     taking->deadline = 0;
 }
 
+/* A share that is joined belongs to its holders while the rest is waited for: were it kept up here, a host that waits
+ * for it and holds what is waited for here would wait for ever.  It is asked for again once the rest is taken.
+ * The flag may be up still though its last holder has gone: its release waits for us. */
+static void set_apart(struct taking *taking)
+{
+    uint32_t joins = 0;
+    taking->polls = false;
+    for (uint32_t i = 0; i < taking->count; i++) {
+        bool up = taking->entries[i]->lease.hold != 0;
+        taking->joins[i] = up && !taking->asks[i].resume;
+        taking->polls |= up && taking->asks[i].resume && taking->count > 1;
+        joins += taking->joins[i];
+    }
+    taking->apart = joins > 0 && joins < taking->count;
+    for (uint32_t i = 0; i < taking->count && taking->apart; i++)
+        if (taking->joins[i])
+            taking->entries[i]->busy = DPX_IDLE;
+    if (taking->apart)
+        dpx_queue_kick(taking->host);
+}
+
 dpx_status dpx_taking_reserve(struct taking *taking)
 {
     dpx_host *host = taking->host;
@@ -140,8 +161,37 @@ dpx_status dpx_taking_reserve(struct taking *taking)
     }
     if (!granted)
         return host->over ? dpx_fail_finished(host, taking->failure) : blocked(taking);
-    /* The flag may be up still though its last holder has gone: its release waits for us. */
-    for (uint32_t i = 0; i < taking->count; i++)
-        taking->joins[i] = taking->entries[i]->lease.hold != 0 && !taking->asks[i].resume;
+    taking->reserved = true;
+    set_apart(taking);
     return DPX_OK;
+}
+
+static bool reserves(const struct taking *taking, uint32_t i)
+{
+    return taking->reserved && !(taking->apart && taking->joins[i]);
+}
+
+void dpx_taking_unreserve(struct taking *taking)
+{
+    bool any = false;
+    for (uint32_t i = 0; i < taking->count; i++) {
+        any |= reserves(taking, i);
+        if (reserves(taking, i) && taking->entries[i]->busy != DPX_BUSY_LOWERING) /* that one is the engine's now */
+            taking->entries[i]->busy = DPX_IDLE;
+    }
+    taking->reserved = taking->apart = false;
+    if (any)
+        dpx_queue_kick(taking->host);
+}
+
+bool dpx_taking_rejoin(const struct taking *taking)
+{
+    for (uint32_t i = 0; i < taking->count; i++) {
+        const dpx_entry *entry = taking->entries[i];
+        bool still = entry->busy == DPX_IDLE || entry->busy == DPX_BUSY_WATCHING; /* a loss is every holder's */
+        bool shared = entry->holders > 0 && entry->lease.hold != 0 && entry->lease.mode == DPX_MODE_SHARED;
+        if (taking->apart && taking->joins[i] && !(still && shared && !entry->lost))
+            return false;
+    }
+    return true;
 }
