@@ -684,6 +684,6 @@ class ForkedError(DiskPaxosError):
 class ClosedError(DiskPaxosError):
     """Used after close or leave."""
 
-    def __init__(self, thing: str) -> None:
-        super().__init__(f"{thing} is closed", _NOTHING)
+    def __init__(self, thing: str, effect: str = _NOTHING) -> None:
+        super().__init__(f"{thing} is closed", effect)
         self.thing = thing

@@ -11,6 +11,8 @@ from diskpaxos.arguments import MODE_NAMES
 
 #: Why a lease can be lost while its host lives on.
 TAKEN = "another host took it, or it was deleted"
+#: … and why all of a host are that were not released before it was closed.
+CLOSED = "the host was closed without releasing it"
 
 
 def error_from(
@@ -51,6 +53,8 @@ def error_from(
         return e.LeasesHeldError(host, tuple(leases))
     if status == "forked":
         return e.ForkedError(f"host {host!r}")
+    if status == "closed":
+        return e.ClosedError(f"host {host!r}" if host else f"lockspace {path}")
     return e.InvalidArgumentError(f"{what}: {failure.text}")
 
 

@@ -29,7 +29,7 @@ from diskpaxos.errors import (
     LeasesHeldError,
     WaitTimeoutError,
 )
-from diskpaxos.failure import TAKEN, error_from, translated
+from diskpaxos.failure import CLOSED, TAKEN, error_from, translated
 from diskpaxos.lease import Lease, Request, SavedState
 
 if TYPE_CHECKING:
@@ -134,7 +134,9 @@ class Host:
         :raises ClosedError: after leave or close
         :raises ForkedError: in a forked child
         """
-        state = self._use().state()
+        core = self._use()
+        with self._told("ask about the host"):
+            state = core.state()
         return HostStatus(
             slot=state.slot,
             generation=state.generation,
@@ -157,7 +159,10 @@ class Host:
         """Seconds of lifetime left; 0.0 when the membership is over."""
         if self._closed or self._forked():
             return 0.0
-        state = self._core.state()
+        try:
+            state = self._core.state()
+        except _core.CoreError:  # another thread closed it in between
+            return 0.0
         return 0.0 if state.end else state.remaining / 1e9
 
     @property
@@ -230,9 +235,15 @@ class Host:
             if self._losses != losses:  # some may have been told before the leases were known here
                 for lease in leases:
                     lease._probe()
+            if self._closed:  # by another thread, to which they were not known yet
+                for lease in leases:
+                    lease._mark_lost(CLOSED)
+                raise ClosedError(f"host {self._name!r}", "what was taken at that moment is lost")
         except _core.CoreError as failure:
             error = self._typed(failure, "acquire", [lease.name for lease in leases])
             raise (self._naming_the_holder(error) if isinstance(error, HeldByThisHostError) else error) from None
+        except ClosedError:
+            raise
         except BaseException:
             # A signal handler may raise between any two steps: what was granted must not stay
             # held without anybody knowing.
@@ -249,8 +260,7 @@ class Host:
         for lease in leases:
             if lease._host is not self:
                 raise InvalidArgumentError(f"lease {lease.name!r} is not held by this host")
-            if not (lease._over or self._closed or self._core.held(lease._handle)):
-                lease._probe()
+            lease._probe()
         mine: list[Lease] = []
         lost: Lease | None = None
         with self._lock:
@@ -386,7 +396,7 @@ class Host:
         with self._lock:
             leases, self._leases = list(self._leases.values()), {}
         for lease in leases:
-            lease._mark_lost("the host was closed without releasing it")
+            lease._mark_lost(CLOSED)
         self._core.close()
         self._space._forget(self)
 
@@ -407,18 +417,21 @@ class Host:
 
     def _why_lost(self, handle: int) -> str:
         """Why the lease behind ``handle`` is lost, "" while it is held."""
-        if self._closed or self._forked():
+        if self._forked():
             return ""
-        if self._core.held(handle):  # the usual answer; it includes the lifetime test
-            return ""
-        state = self._core.state()
-        if state.end:
-            return _core.end_text(state.end)
-        if state.remaining == 0:
-            return "the lifetime of this host ran out"
-        if self._core.hold(handle).state == _core.LOST:
-            return TAKEN
-        return ""
+        if self._closed:  # what is released in good order is not asked about any more
+            return CLOSED
+        try:
+            if self._core.held(handle):  # the usual answer; it includes the lifetime test
+                return ""
+            state = self._core.state()
+            if state.end:
+                return _core.end_text(state.end)
+            if state.remaining == 0:
+                return "the lifetime of this host ran out"
+            return TAKEN if self._core.hold(handle).state == _core.LOST else ""
+        except _core.CoreError:  # another thread closed it in between
+            return CLOSED
 
     def _typed(self, failure: _core.CoreError, action: str, names: Sequence[str]) -> DiskPaxosError:
         """What :meth:`_told` raises: for what is done often."""
@@ -447,7 +460,7 @@ class Host:
         try:
             self._core.release(granted, 0)
         except _core.CoreError as trouble:
-            if trouble.status != "timeout":  # the engine goes on by itself
+            if trouble.status not in ("timeout", "closed"):  # the engine goes on by itself
                 _log.warning("withdrawing an interrupted acquire: %s", trouble.text)
 
     def _handle_event(self, event: _core.CoreEvent) -> bool:

@@ -198,7 +198,9 @@ class Lease(_core.Grant):
 
     @property
     def held(self) -> bool:
-        """True while it is neither released nor lost."""
+        """True while it is neither released nor lost; never in a forked child, which holds nothing."""
+        if self._host._forked():
+            return False
         if not self._over:
             self._probe()
         return not self._over
@@ -218,7 +220,9 @@ class Lease(_core.Grant):
         :raises ForkedError: in a forked child
         """
         self._host._check_fork()
-        if self.held:
+        if not self._over:
+            self._probe()
+        if not self._over:
             return
         if self._lost:
             raise LeaseLostError(self.name, self._reason)
@@ -301,6 +305,8 @@ class Lease(_core.Grant):
 
     def __repr__(self) -> str:
         condition = "lost" if self._lost else "released" if self._released else "held"
+        if condition == "held" and self._host._forked():
+            condition = "of the parent process"
         return f"<Lease {self.name!r} {self.mode} token={self._token} {condition}>"
 
 

@@ -178,6 +178,10 @@ class Lockspace:
         host = Host(self, joined, name)
         with self._lock:
             self._hosts.add(host)
+            closed = self._closed
+        if closed:  # by another thread, to which this host was not known yet
+            host.close()
+            self._use()
         refused = joined.state().harden_error
         if refused:
             _warn_once_of_soft_heartbeats(refused)

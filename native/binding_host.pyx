@@ -124,7 +124,7 @@ cdef class Host:
 
     cdef int enter(self) except -1:
         if self.host is NULL or self.closing or getpid() != self.pid:
-            raise ValueError("the host is closed, or joined before a fork")
+            raise closed_error("the host is closed, or joined before a fork")
         self.users += 1
         return 0
 

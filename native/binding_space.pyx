@@ -97,6 +97,15 @@ cdef object core_error(dpx_status status, const dpx_failure *failure):
     return error
 
 
+cdef object closed_error(str text):
+    """Another thread closed it in between (or it was used after a fork, past the checks in Python)."""
+    cdef dpx_failure failure
+    memset(&failure, 0, sizeof(failure))
+    error = core_error(DPX_E_INVALID, &failure)
+    error.status, error.text = "closed", text
+    return error
+
+
 DiskState = namedtuple("DiskState", "path disk online trouble errno network block_device oldest")
 
 
@@ -135,7 +144,7 @@ cdef class Space:
 
     cdef int enter(self) except -1:
         if self.space is NULL or self.closing or getpid() != self.pid:
-            raise ValueError("the lockspace is closed, or was opened before a fork")
+            raise closed_error("the lockspace is closed, or was opened before a fork")
         self.users += 1
         return 0
 

@@ -72,6 +72,8 @@ def test_a_child_holds_nothing(make_space: Maker) -> None:
     with make_space().join() as host:
         lease = host.acquire("vm")
         assert in_child(lambda: (lease.remaining(), host.remaining(), host.alive)) == (0.0, 0.0, False)
+        assert in_child(lambda: (lease.held, lease.lost.is_set())) == (False, False)  # it is the parent's, and not lost
+        assert "of the parent" in str(in_child(lambda: repr(lease)))
         assert lease.held
 
 

@@ -14,6 +14,7 @@ import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fix_members import MemberError, MemberProcess
@@ -143,6 +144,70 @@ def test_close_while_others_are_in_calls(make_space: Maker) -> None:
         assert not any(thread.is_alive() for thread in threads)
         assert strange == []
         space.close()
+
+
+class _Late:
+    """The core of a host, whose acquire returns only once it is told to: another thread closes meanwhile."""
+
+    def __init__(self, core: Any) -> None:
+        self._core = core
+        self.granted = threading.Event()
+        self.go_on = threading.Event()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._core, name)
+
+    def acquire(self, asks: Any, create: bool, timeout: int | None, grants: Any, held: dict[int, Any]) -> None:
+        mine: dict[int, Any] = {}
+        self._core.acquire(asks, create, timeout, grants, mine)
+        self.granted.set()
+        self.go_on.wait(10)
+        held.update(mine)
+
+
+def test_what_is_granted_while_another_thread_closes_is_lost(make_space: Maker) -> None:
+    host = make_space().join()
+    late = _Late(host._core)
+    setattr(host, "_core", late)
+    ended: list[object] = []
+
+    def work() -> None:
+        try:
+            ended.append(host.acquire("vm"))
+        except errors.DiskPaxosError as error:
+            ended.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    assert late.granted.wait(10)
+    host.close()
+    late.go_on.set()
+    thread.join(10)
+    assert isinstance(ended[0], errors.ClosedError)
+    assert "is lost" in str(ended[0])
+
+
+def test_nothing_is_held_by_a_closed_host(make_space: Maker) -> None:
+    host = make_space().join()
+    lease = host.acquire("vm")
+    host._leases.clear()  # as if it had been granted a moment after close looked
+    host.close()
+    assert not lease.held and lease.lost.is_set() and lease.remaining() == 0.0
+    with pytest.raises(errors.LeaseLostError, match="closed without releasing"):
+        lease.check()
+
+
+def test_a_call_that_meets_a_host_closed_in_between(make_space: Maker) -> None:
+    """Past the checks in Python the core says so, and it is the same error."""
+    host = make_space().join()
+    lease = host.acquire("vm")
+    host._dispatcher.stop()
+    host._core.close()
+    for call in (lambda: host.acquire("other"), host.status, lambda: host.delete("vm")):
+        with pytest.raises(errors.ClosedError):
+            call()
+    assert (host.remaining(), host.alive, lease.held) == (0.0, False, False)
+    host.close()
 
 
 def test_a_full_lockspace_says_who_waits_for_what(make_space: Maker, open_space: Opener) -> None:
