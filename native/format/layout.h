@@ -140,7 +140,7 @@ typedef struct dpx_disk_slot {
     dpx_uuid host;    /* machine */
     dpx_uuid boot;
     uint64_t pid;
-    uint64_t start_time;    /* of that process, clock ticks since boot (/proc/PID/stat, field 22) */
+    uint64_t start_time;    /* of that process, clock ticks since boot in the first time namespace; 0: not known */
     uint64_t pid_namespace; /* inode of /proc/PID/ns/pid */
     uint32_t notices;       /* entries set in this slot's notice blocks */
     uint32_t software;      /* major << 16 | minor << 8 | patch */

@@ -48,14 +48,17 @@ void dpx_alarm_sleep(dpx_alarm *alarm)
         continue;
 }
 
-int dpx_host_thread(pthread_t *thread, void *(*main)(void *), void *argument, void *stack)
+int dpx_host_thread(pthread_t *thread, void *(*main)(void *), void *argument, void *stack, size_t bytes)
 {
     pthread_attr_t attributes;
     sigset_t all, before;
     if (pthread_attr_init(&attributes) != 0)
         return -ENOMEM;
-    if (stack)
-        pthread_attr_setstack(&attributes, stack, DPX_STACK);
+    int refused = stack ? pthread_attr_setstack(&attributes, stack, bytes) : 0;
+    if (refused != 0) {
+        pthread_attr_destroy(&attributes);
+        return -refused;
+    }
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     int error = pthread_create(thread, &attributes, main, argument);

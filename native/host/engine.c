@@ -162,10 +162,21 @@ void dpx_finish(dpx_host *host, dpx_end end)
     for (dpx_caller *caller = host->callers; caller; caller = caller->next)
         dpx_wake_caller(host, caller);
     /* Rounds under way learn of it at their next step. */
-    for (dpx_task *task = host->active; task; task = task->next)
+    for (dpx_task *task = host->active; task; task = task->next) {
         task->wake = 0;
+        if (task == host->claim)
+            atomic_store(&task->gate, 0); /* its last write may still wait to be issued */
+    }
     if (host->active)
         dpx_alarm_sooner(&host->steward_alarm, 0);
+    dpx_rest(host);
+}
+
+void dpx_rest(dpx_host *host)
+{
+    bool held = host->held > 0 && !host->destroyed;
+    if (host->over && (host->joined || host->destroyed) && !held && host->outstanding == 0)
+        dpx_writer_leave(&host->writer);
 }
 
 void dpx_life(dpx_host *host)

@@ -49,6 +49,14 @@ typedef struct dpx_alarm {
     uint64_t armed; /* DPX_NEVER: its thread is awake, or sleeps for ever */
 } dpx_alarm;
 
+/* What this process may still write under one nonce (writers.c).  Kept in what writes: no memory can be missing. */
+typedef struct dpx_writer {
+    dpx_uuid nonce;
+    bool listed;
+    struct dpx_writer *next;
+    struct dpx_writer *previous;
+} dpx_writer;
+
 /* ---- leases ---- */
 
 typedef enum dpx_busy {
@@ -129,7 +137,8 @@ struct dpx_task {
     dpx_entry *one_entry;
     dpx_lease scratch;    /* of a change that mends an area, whatever lease it is */
     dpx_world *world;     /* whose lifetime gates its writes */
-    dpx_world own_world;  /* of a claim on behalf of a dead host */
+    dpx_world own_world;  /* of a claim on behalf of a dead host … */
+    dpx_writer writer;    /* … whose record names this process, too */
     _Atomic uint64_t gate;
     dpx_alarm *alarm;
     uint64_t wake;
@@ -166,6 +175,7 @@ struct dpx_host {
     dpx_end end;
     bool destroyed;
     uint32_t outstanding;  /* requests with the disks */
+    dpx_writer writer;     /* until the life is over, nobody holds a handle, and all I/O has returned */
 
     dpx_caller *callers;      /* inside */
     dpx_caller *callers_free;
@@ -218,6 +228,7 @@ struct dpx_host {
     bool heart_started;
     bool steward_started;
     void *heart_stack;
+    size_t heart_stack_bytes;
     dpx_alarm heart_alarm;
     dpx_alarm steward_alarm;
     uint64_t next_chores;
@@ -249,6 +260,7 @@ void dpx_wake_caller(dpx_host *host, dpx_caller *caller);
 bool dpx_wait(dpx_host *host, dpx_caller *caller, uint64_t *deadline);
 void dpx_life(dpx_host *host); /* the lifetime test; over → everyone is told, at once */
 void dpx_finish(dpx_host *host, dpx_end end);
+void dpx_rest(dpx_host *host); /* is this life over, and with it all that it could still write? */
 uint64_t dpx_wall(void);
 uint64_t dpx_deadline(uint64_t now, uint64_t timeout);
 /* How long a call that tries once waits for an answer of the storage. */
@@ -271,9 +283,9 @@ void dpx_alarm_close(dpx_alarm *alarm);
 void dpx_alarm_set(dpx_alarm *alarm, uint64_t when);
 void dpx_alarm_sooner(dpx_alarm *alarm, uint64_t when); /* never later than it is */
 void dpx_alarm_sleep(dpx_alarm *alarm);                 /* until it goes off; without the lock */
-/* Starts a thread with all signals blocked; stack: NULL or DPX_STACK bytes. */
+/* Starts a thread with all signals blocked; stack: NULL, or so many bytes (-EINVAL: too few). */
 #define DPX_STACK (256u * 1024u)
-int dpx_host_thread(pthread_t *thread, void *(*main)(void *), void *argument, void *stack);
+int dpx_host_thread(pthread_t *thread, void *(*main)(void *), void *argument, void *stack, size_t bytes);
 
 /* join.c */
 void dpx_host_free(dpx_host *host);
@@ -345,6 +357,7 @@ dpx_verdict dpx_change_run(dpx_host *host, dpx_caller *caller, dpx_order *order,
 
 /* process.c: this process, and whether others are gone */
 int dpx_process_self(uint64_t *start_time, uint64_t *pid_namespace);
+/* start_time: as that process found it itself; 0: it could not tell. */
 bool dpx_process_gone(uint64_t pid, uint64_t start_time);
 
 /* heal.c: own blocks that are damaged */
@@ -358,6 +371,11 @@ dpx_heal dpx_heal_met(dpx_host *host, dpx_caller *caller, const dpx_cause *cause
                       uint32_t count);
 bool dpx_heal_ask(dpx_host *host, uint32_t slot, uint32_t area); /* false: nobody lives there */
 void dpx_heal_run(dpx_host *host, uint64_t now);
+
+/* writers.c: what this process may still write */
+void dpx_writer_enter(dpx_writer *writer, const dpx_uuid *nonce); /* instead of what it wrote under before */
+void dpx_writer_leave(dpx_writer *writer);
+bool dpx_writer_lives(const dpx_uuid *nonce);
 
 /* heart_thread.c, steward.c, watch.c, reclaim.c, peers.c */
 int dpx_heart_start(dpx_host *host);

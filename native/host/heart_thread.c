@@ -52,19 +52,32 @@ static void harden(dpx_host *host)
     lock_memory(host, host, sizeof *host);
     lock_memory(host, host->peers_memory, dpx_peers_memory(&host->geometry));
     lock_memory(host, host->heart->memory, host->heart->bytes);
-    lock_memory(host, host->heart_stack, DPX_STACK);
+    lock_memory(host, host->heart_stack, host->heart_stack_bytes);
     note_refusal(host, pthread_setschedparam(host->heart_thread, SCHED_RR, &priority));
     for (uint32_t i = 0; i < host->space->count; i++)
         note_refusal(host, dpx_disk_harden(host->space->members[i].disk, HEART_PRIORITY));
     host->realtime = host->harden_error == 0;
 }
 
-int dpx_heart_start(dpx_host *host)
+static int start_on_stack(dpx_host *host, size_t bytes)
 {
-    host->heart_stack = dpx_buffer_new(DPX_STACK);
+    host->heart_stack = dpx_buffer_new(bytes);
     if (!host->heart_stack)
         return -ENOMEM;
-    int error = dpx_host_thread(&host->heart_thread, heart_main, host, host->heart_stack);
+    host->heart_stack_bytes = bytes;
+    int error = dpx_host_thread(&host->heart_thread, heart_main, host, host->heart_stack, bytes);
+    if (error != 0) {
+        dpx_buffer_free(host->heart_stack, bytes);
+        host->heart_stack = NULL;
+    }
+    return error;
+}
+
+int dpx_heart_start(dpx_host *host)
+{
+    int error = start_on_stack(host, DPX_STACK);
+    if (error == -EINVAL) /* the thread-local data of all libraries of the process goes there, too */
+        error = start_on_stack(host, 8 * DPX_STACK);
     if (error != 0)
         return error;
     host->heart_started = true;

@@ -102,6 +102,7 @@ static void free_tasks(dpx_task *task)
 /* No thread and no I/O knows the host any more. */
 void dpx_host_free(dpx_host *host)
 {
+    dpx_writer_leave(&host->writer);
     if (host->heart && !host->heart->active)
         dpx_task_free(host->heart);
     if (host->claim && !host->claim->active)
@@ -123,7 +124,7 @@ void dpx_host_free(dpx_host *host)
     if (host->peers_memory)
         dpx_buffer_free(host->peers_memory, dpx_peers_memory(&host->geometry));
     if (host->heart_stack)
-        dpx_buffer_free(host->heart_stack, DPX_STACK);
+        dpx_buffer_free(host->heart_stack, host->heart_stack_bytes);
     dpx_alarm_close(&host->heart_alarm);
     dpx_alarm_close(&host->steward_alarm);
     if (host->event_fd >= 0)
@@ -156,6 +157,7 @@ static dpx_status claim_once(dpx_host *host, dpx_caller *caller, uint64_t deadli
     if (error != 0)
         return dpx_fail_errno(failure, -error);
     dpx_task *task = host->claim;
+    dpx_writer_enter(&host->writer, &nonce);
     task->machine.claim = dpx_claim_place(task->memory, &host->world);
     dpx_claim_begin(task->machine.claim, &host->me, &nonce, host->options.slot, false, deadline, now);
     if (host->options.retire)
@@ -178,7 +180,8 @@ static dpx_status claim(dpx_host *host, dpx_caller *caller, uint64_t timeout, dp
         dpx_status status = claim_once(host, caller, deadline, &verdict, failure);
         if (status != DPX_OK || verdict == DPX_DONE)
             return status;
-        bool again = verdict == DPX_BUSY || (verdict == DPX_STORAGE && dpx_task_quiet(host->claim));
+        /* A read that hangs is not waited for, but its memory must not be used anew either. */
+        bool again = (verdict == DPX_BUSY || verdict == DPX_STORAGE) && dpx_task_quiet(host->claim);
         if (!again || dpx_now() >= deadline)
             return claim_failed(host, verdict, failure);
     }
@@ -373,6 +376,9 @@ void dpx_host_destroy(dpx_host *host)
         pthread_join(host->steward_thread, NULL);
     dpx_lock(host);
     host->destroyed = true;
+    for (dpx_task *task = host->active; task; task = task->next)
+        if (task->kind == DPX_TASK_CLAIM)
+            atomic_store(&task->gate, 0); /* nobody steps it any more */
     bool last = host->outstanding == 0;
     dpx_unlock(host);
     if (last) /* else whoever brings the last I/O home; what never returns keeps its memory */

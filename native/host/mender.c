@@ -198,7 +198,7 @@ static void *mender_main(void *argument)
 int dpx_mender_start(dpx_space *space)
 {
     space->expected = space->geometry;
-    int error = dpx_host_thread(&space->mender, mender_main, space, NULL);
+    int error = dpx_host_thread(&space->mender, mender_main, space, NULL, 0);
     space->mending = error == 0;
     return error;
 }

@@ -45,8 +45,7 @@ uint32_t dpx_host_peers(dpx_host *host, dpx_peer_info *infos, uint32_t capacity)
 /* ---- gone processes ---- */
 
 struct suspect_process {
-    uint32_t slot;
-    uint64_t generation;
+    dpx_incarnation who;
     uint64_t pid;
     uint64_t start_time;
 };
@@ -79,17 +78,19 @@ void dpx_check_processes(dpx_host *host)
     for (uint32_t slot = 0; slot < host->geometry.max_hosts && count < SUSPECTS; slot++) {
         const dpx_slot_record *record = &host->world.peers->slots[slot].record;
         if (to_be_checked(host, slot, now))
-            suspects[count++] = (struct suspect_process){.slot = slot,
-                                                  .generation = record->who.generation,
-                                                  .pid = record->pid,
-                                                  .start_time = record->start_time};
+            suspects[count++] = (struct suspect_process){.who = record->who,
+                                                         .pid = record->pid,
+                                                         .start_time = record->start_time};
     }
     dpx_unlock(host);
     for (uint32_t i = 0; i < count; i++) {
-        if (!dpx_process_gone(suspects[i].pid, suspects[i].start_time))
+        /* Of this very pid: an earlier membership of ours, or of whatever ran under it before. */
+        bool mine = suspects[i].pid == (uint64_t)host->pid;
+        if (mine ? dpx_writer_lives(&suspects[i].who.nonce)
+                 : !dpx_process_gone(suspects[i].pid, suspects[i].start_time))
             continue;
         dpx_lock(host);
-        dpx_peers_drained(host->world.peers, suspects[i].slot, suspects[i].generation, DPX_DRAINED_EXITED);
+        dpx_peers_exited(host->world.peers, &suspects[i].who);
         dpx_unlock(host);
     }
 }

@@ -38,12 +38,49 @@ static bool read_stat(const char *path, char *state, uint64_t *start_time)
     return true;
 }
 
+/* Whatever reads a start time sees it shifted by the offset of its own time namespace.  False: unknown. */
+static bool boottime_offset(int64_t *ticks)
+{
+    struct stat mine, childrens;
+    long long seconds, nanoseconds;
+    char text[256];
+    *ticks = 0;
+    if (stat("/proc/self/ns/time", &mine) != 0)
+        return errno == ENOENT; /* a kernel without them */
+    if (stat("/proc/self/ns/time_for_children", &childrens) != 0 || mine.st_ino != childrens.st_ino)
+        return false; /* what can be read is the offset of the next process */
+    int fd = open("/proc/self/timens_offsets", O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    ssize_t length = read(fd, text, sizeof text - 1);
+    close(fd);
+    text[length > 0 ? length : 0] = 0;
+    const char *line = strstr(text, "boottime");
+    if (!line || sscanf(line, "boottime %lld %lld", &seconds, &nanoseconds) != 2)
+        return false;
+    long hertz = sysconf(_SC_CLK_TCK);
+    *ticks = seconds * hertz + nanoseconds * hertz / 1000000000;
+    return true;
+}
+
+/* A start time as it is in the first time namespace of the machine: the same for all who read it. */
+static bool unshifted(uint64_t *start_time)
+{
+    int64_t offset;
+    if (!boottime_offset(&offset))
+        return false;
+    *start_time -= (uint64_t)offset;
+    return true;
+}
+
 int dpx_process_self(uint64_t *start_time, uint64_t *pid_namespace)
 {
     char state;
     struct stat namespace;
     if (!read_stat("/proc/self/stat", &state, start_time))
         return -ENOENT;
+    if (!unshifted(start_time))
+        *start_time = 0;
     if (stat("/proc/self/ns/pid", &namespace) != 0)
         return -errno;
     *pid_namespace = (uint64_t)namespace.st_ino;
@@ -65,6 +102,21 @@ static bool alone(uint64_t pid)
     return tasks == 1;
 }
 
+/* /proc may be that of another pid namespace, where the same number is another process. */
+static bool own_proc(void)
+{
+    char link[32];
+    ssize_t length = readlink("/proc/self", link, sizeof link - 1);
+    link[length > 0 ? length : 0] = 0;
+    return strtol(link, NULL, 10) == (long)getpid();
+}
+
+/* Offsets of namespaces are rounded to ticks. */
+static bool same_start(uint64_t one, uint64_t other)
+{
+    return one - other + 1 <= 2;
+}
+
 /* True only when certain.  A /proc that hides other users' processes proves nothing, so the
  * kernel itself is asked whether the number is in use. */
 bool dpx_process_gone(uint64_t pid, uint64_t start_time)
@@ -77,9 +129,9 @@ bool dpx_process_gone(uint64_t pid, uint64_t start_time)
     if (kill((pid_t)pid, 0) != 0 && errno == ESRCH)
         return true;
     snprintf(path, sizeof path, "/proc/%llu/stat", (unsigned long long)pid);
-    if (!read_stat(path, &state, &started))
+    if (start_time == 0 || !own_proc() || !read_stat(path, &state, &started) || !unshifted(&started))
         return false;
-    if (started != start_time)
+    if (!same_start(started, start_time))
         return true;
     return state == 'Z' && alone(pid);
 }

@@ -20,6 +20,16 @@ static void reclaimed(dpx_task *task)
     }
 }
 
+/* A claim that is over may still have I/O under way there, of a disk that holds on to it: never two writes of one
+ * record in flight. */
+static bool lingers(const dpx_host *host, uint32_t slot)
+{
+    for (const dpx_task *task = host->active; task; task = task->next)
+        if (task->kind == DPX_TASK_CLAIM && dpx_claim_record(task->machine.claim)->who.slot == slot)
+            return true;
+    return false;
+}
+
 int dpx_reclaim_start(dpx_host *host, uint32_t slot)
 {
     dpx_uuid nonce;
@@ -27,7 +37,7 @@ int dpx_reclaim_start(dpx_host *host, uint32_t slot)
     dpx_task *task = dpx_task_new(host, DPX_TASK_CLAIM, 1);
     int error = task ? dpx_random_bytes(&nonce, sizeof nonce) : -ENOMEM;
     dpx_lock(host);
-    if (error != 0 || host->reclaim || host->over) {
+    if (error != 0 || host->reclaim || host->over || lingers(host, slot)) {
         if (task)
             dpx_task_drop(task);
         return error;
@@ -41,6 +51,7 @@ int dpx_reclaim_start(dpx_host *host, uint32_t slot)
     task->world = &task->own_world;
     task->machine.claim = dpx_claim_place(task->memory, task->world);
     task->ended = reclaimed;
+    dpx_writer_enter(&task->writer, &nonce);
     host->reclaim = task;
     host->reclaim_slot = slot;
     dpx_claim_begin(task->machine.claim, &host->me, &nonce, slot, true, now, now);
@@ -52,7 +63,7 @@ static uint32_t next_corpse(dpx_host *host)
 {
     for (uint32_t slot = 0; slot < host->geometry.max_hosts; slot++) {
         const dpx_peer *peer = &host->world.peers->slots[slot];
-        if (slot == host->world.self.slot || !peer->seen || dpx_peer_free(peer))
+        if (slot == host->world.self.slot || !peer->seen || dpx_peer_free(peer) || lingers(host, slot))
             continue;
         if (dpx_peers_drain(host->world.peers, slot) != DPX_NOT_DRAINED)
             return slot;

@@ -119,6 +119,7 @@ static dpx_status forget(dpx_host *host, const uint64_t *handles, uint32_t count
         if (hold)
             dpx_hold_drop(host, hold);
     }
+    dpx_rest(host);
     dpx_unlock(host);
     return failure->status;
 }

@@ -29,7 +29,7 @@ static void look_around(dpx_space *space, struct glance *glances, uint64_t deadl
 {
     for (uint32_t i = 0; i < space->count; i++) {
         glances[i] = (struct glance){.member = &space->members[i], .deadline = deadline};
-        glances[i].started = dpx_host_thread(&glances[i].thread, glance_main, &glances[i], NULL) == 0;
+        glances[i].started = dpx_host_thread(&glances[i].thread, glance_main, &glances[i], NULL, 0) == 0;
     }
     for (uint32_t i = 0; i < space->count; i++) {
         if (glances[i].started)

@@ -154,7 +154,7 @@ static void *steward_main(void *argument)
 
 int dpx_steward_start(dpx_host *host)
 {
-    int error = dpx_host_thread(&host->steward_thread, steward_main, host, NULL);
+    int error = dpx_host_thread(&host->steward_thread, steward_main, host, NULL, 0);
     host->steward_started = error == 0;
     return error;
 }

@@ -142,6 +142,7 @@ dpx_task *dpx_task_new(dpx_host *host, dpx_task_kind kind, uint32_t capacity)
 
 void dpx_task_free(dpx_task *task)
 {
+    dpx_writer_leave(&task->writer);
     if (task->memory && !dpx_arena_give(&task->host->arena, task->memory))
         dpx_buffer_free(task->memory, task->bytes);
     if (task->wishes != &task->one_wish)
@@ -241,6 +242,7 @@ static void retire(dpx_task *task)
     }
     if (task == host->claim)
         host->claim = NULL;
+    dpx_writer_leave(&task->writer);
     task->active = task->reported = task->keeps = false;
     task->caller = NULL;
     task->ended = NULL;
@@ -338,6 +340,7 @@ static void completed(void *context, dpx_request *request)
     dpx_task_drive(task);
     if (host->waiter)
         dpx_wake_caller(host, host->waiter);
+    dpx_rest(host);
     dpx_unlock(host);
 }
 
@@ -359,11 +362,7 @@ static void issue(dpx_task *task, dpx_request *request)
         machine_complete(task, request, dpx_now());
         return;
     }
-    const _Atomic uint64_t *gate = &host->gate;
-    if (task->kind == DPX_TASK_CLAIM) {
-        atomic_store(&task->gate, task->world->lifetime_end);
-        gate = &task->gate;
-    }
+    const _Atomic uint64_t *gate = task->kind == DPX_TASK_CLAIM ? &task->gate : &host->gate;
     host->outstanding++;
     task->outstanding++;
     task->out[request->disk]++;
@@ -374,6 +373,16 @@ static void issue(dpx_task *task, dpx_request *request)
 }
 
 /* ---- stepping ---- */
+
+/* A claim's attempt opens its gate for what it writes, and closes it when it fails: what still waits to be issued
+ * on some disk is not issued any more then. */
+static void set_gate(dpx_task *task)
+{
+    const dpx_host *host = task->host;
+    bool own = task == host->claim && (host->joined || host->over); /* the heart moves the lifetime from now on */
+    if (task->kind == DPX_TASK_CLAIM && !own)
+        atomic_store(&task->gate, task->world->lifetime_end);
+}
 
 static void settle(dpx_task *task)
 {
@@ -404,8 +413,11 @@ void dpx_task_drive(dpx_task *task)
     dpx_host *host = task->host;
     dpx_request *request;
     host->world.wall = task->world->wall = dpx_wall();
-    while ((request = machine_step(task, dpx_now())) != NULL)
+    while ((request = machine_step(task, dpx_now())) != NULL) {
+        set_gate(task);
         issue(task, request);
+    }
+    set_gate(task);
     task->wake = machine_wake(task);
     dpx_alarm_sooner(task->alarm, task->wake);
     dpx_life(host);

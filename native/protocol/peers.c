@@ -361,6 +361,12 @@ void dpx_peers_drained(dpx_peers *peers, uint32_t slot, uint64_t generation, dpx
     peer->drain_generation = generation;
 }
 
+void dpx_peers_exited(dpx_peers *peers, const dpx_incarnation *who)
+{
+    if (dpx_incarnation_equal(&peers->slots[who->slot].record.who, who))
+        dpx_peers_drained(peers, who->slot, who->generation, DPX_DRAINED_EXITED);
+}
+
 /* The machine of a dead record lives on under another boot: it is this very machine, or a
  * host of that machine whose counter has grown since the dead one fell silent.  (A leftover
  * of an earlier boot, dead itself, proves nothing.  It can seem to grow when another disk is

@@ -9,7 +9,8 @@ typedef enum dpx_drain {
     DPX_NOT_DRAINED = 0,
     DPX_DRAINED_FENCED,   /* a notice carries the fenced / retired bit, or a fence said so here */
     DPX_DRAINED_REBOOTED, /* its machine lives on under another boot UUID */
-    DPX_DRAINED_EXITED,   /* same machine and boot: its process is gone, and its I/O with it */
+    DPX_DRAINED_EXITED,   /* same machine and boot: its process is gone, and its I/O with it; or this is that process,
+                             and it saw all that it wrote there return */
 } dpx_drain;
 
 /* What one disk showed of a slot when it was last read. */
@@ -113,6 +114,10 @@ void dpx_peers_bury(dpx_peers *peers, uint32_t slot, uint64_t generation);
 
 /* Facts from outside: a fence, /proc, a notice with the fenced bit. */
 void dpx_peers_drained(dpx_peers *peers, uint32_t slot, uint64_t generation, dpx_drain why);
+
+/* … about the process of this very incarnation, if it still has the slot: of another one of the same generation
+ * (a claim that lay over its record, say) nothing is known. */
+void dpx_peers_exited(dpx_peers *peers, const dpx_incarnation *who);
 
 /* Why nothing can come any more from the newest generation of the slot, if only it is dead. */
 dpx_drain dpx_peers_evidence(const dpx_peers *peers, uint32_t slot);

@@ -228,6 +228,21 @@ static void test_one_free_copy_is_not_remembered_as_free(void)
     close_onlooker(&who);
 }
 
+/* ‡D5: between the look at a process and the word about it, its slot may have come to somebody else. */
+static void test_an_exit_is_about_one_incarnation(void)
+{
+    onlooker who;
+    dpx_peers *peers = open_onlooker(&who, 1);
+    dpx_slot_record owner = record_of(DPX_SLOT_ACTIVE, 3, 7, 1);
+    dpx_slot_record other = record_of(DPX_SLOT_ACTIVE, 3, 7, 2);
+    see(&who, &owner, DPX_SECOND, DPX_SECOND);
+    dpx_peers_exited(peers, &other.who);
+    CHECK(dpx_peers_evidence(peers, SLOT) == DPX_NOT_DRAINED);
+    dpx_peers_exited(peers, &owner.who);
+    CHECK(dpx_peers_evidence(peers, SLOT) == DPX_DRAINED_EXITED);
+    close_onlooker(&who);
+}
+
 /* ‡D5: what is known of a claimer's process is nothing about the owner of the slot. */
 static void test_the_exit_of_a_claimer_drains_nobody(void)
 {
@@ -488,6 +503,7 @@ int main(void)
     RUN(test_a_slot_that_is_free_in_three_versions_is_lost);
     RUN(test_the_exit_of_who_left_drains_no_lost_slot);
     RUN(test_one_free_copy_is_not_remembered_as_free);
+    RUN(test_an_exit_is_about_one_incarnation);
     RUN(test_the_exit_of_a_claimer_drains_nobody);
     RUN(test_a_leftover_of_another_boot_proves_nothing);
     RUN(test_the_next_look_is_no_later_than_needed);
