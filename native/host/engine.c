@@ -189,7 +189,7 @@ void dpx_life(dpx_host *host)
     if (end != DPX_ALIVE)
         dpx_finish(host, end);
     else if (over)
-        dpx_finish(host, now >= host->world.lifetime_end ? DPX_END_LIFETIME : DPX_END_OWN_BLOCK);
+        dpx_finish(host, dpx_world_end(&host->world, now));
     else
         atomic_store(&host->gate, host->world.lifetime_end);
 }

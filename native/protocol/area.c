@@ -7,7 +7,13 @@ static const uint8_t *block_at(const dpx_geometry *geometry, const uint8_t *imag
     return image + (size_t)number * geometry->block_size;
 }
 
-static dpx_image check_own(const dpx_world *world, uint64_t written, const uint8_t *block)
+/* ‡L13: what this incarnation wrote and does not know of was written by a later state of the memory that it has. */
+static bool never_issued(const dpx_world *world, uint32_t area, uint64_t sequence)
+{
+    return world->sequences && sequence > world->sequences[area];
+}
+
+static dpx_image check_own(const dpx_world *world, uint64_t written, uint32_t area, const uint8_t *block)
 {
     dpx_own own;
     dpx_own_decode(block, &own);
@@ -17,6 +23,8 @@ static dpx_image check_own(const dpx_world *world, uint64_t written, const uint8
         return written > 0 ? DPX_IMAGE_REGRESSED : DPX_IMAGE_COUNTS;
     if (!dpx_uuid_equal(&own.who.nonce, &world->self.nonce))
         return DPX_IMAGE_SUPERSEDED;
+    if (never_issued(world, area, own.sequence))
+        return DPX_IMAGE_REVERTED;
     return own.sequence < written ? DPX_IMAGE_REGRESSED : DPX_IMAGE_COUNTS;
 }
 
@@ -41,7 +49,7 @@ dpx_image dpx_image_check(const dpx_world *world, uint64_t written, uint32_t dis
     }
     if (verdict == DPX_IMAGE_OWN_FLAWED)
         return verdict;
-    return check_own(world, written, block_at(geometry, image, own));
+    return check_own(world, written, area, block_at(geometry, image, own));
 }
 
 /* The newest sound copy of one block; NULL: none. */

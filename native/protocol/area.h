@@ -11,6 +11,7 @@ typedef enum dpx_image {
     DPX_IMAGE_OWN_FLAWED, /* only the own block is damaged */
     DPX_IMAGE_FLAWED,     /* some other block is damaged: cause says which */
     DPX_IMAGE_SUPERSEDED, /* a block of a newer incarnation of our slot: our life is over */
+    DPX_IMAGE_REVERTED,   /* our own block says what we never wrote: so is it */
 } dpx_image;
 
 /* Checks one disk's image of an area (area_blocks blocks).  written: the sequence of our last

@@ -140,7 +140,7 @@ void dpx_heart_end_with(dpx_heart *heart, dpx_end end)
 static bool over(dpx_heart *heart, uint64_t now)
 {
     if (heart->end == DPX_ALIVE && dpx_world_over(heart->world, now))
-        dpx_heart_end_with(heart, now >= heart->world->lifetime_end ? DPX_END_LIFETIME : DPX_END_OWN_BLOCK);
+        dpx_heart_end_with(heart, dpx_world_end(heart->world, now));
     return heart->end != DPX_ALIVE;
 }
 

@@ -56,6 +56,13 @@ void dpx_heart_unask(dpx_heart *heart);
 bool dpx_heart_asked(dpx_heart *heart, uint32_t *area);
 
 dpx_end dpx_heart_end(const dpx_heart *heart);
+/* Why a world is over that no heartbeat ended. */
+static inline dpx_end dpx_world_end(const dpx_world *world, uint64_t now)
+{
+    if (world->reverted)
+        return DPX_END_REVERTED;
+    return now >= world->lifetime_end ? DPX_END_LIFETIME : DPX_END_OWN_BLOCK;
+}
 
 typedef struct dpx_heart_numbers {
     uint64_t beats;          /* completed */

@@ -225,6 +225,9 @@ static bool book_image(dpx_round *round, struct round_channel *channel, uint32_t
     case DPX_IMAGE_FLAWED:
         item->flawed = true;
         break;
+    case DPX_IMAGE_REVERTED:
+        round->world->reverted = true;
+        return false;
     case DPX_IMAGE_SUPERSEDED:
         return false;
     }

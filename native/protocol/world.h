@@ -23,6 +23,7 @@ typedef struct dpx_world {
     dpx_peers *peers;
     uint64_t lifetime_end; /* the claim sets it, heartbeats move it; DPX_NEVER never occurs */
     bool finished;         /* final: no write is issued any more */
+    bool reverted;         /* … because a block shows what this incarnation never wrote: its memory was set back */
     uint64_t wall;         /* wall clock, ns: only copied into blocks, for people */
     uint64_t random;       /* state of dpx_random; any seed */
     uint8_t *in_flight;    /* max_leases bytes, zeroed by the driver: per area, the disks (bits) on which

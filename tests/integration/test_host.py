@@ -168,7 +168,7 @@ class _Late:
 def test_what_is_granted_while_another_thread_closes_is_lost(make_space: Maker) -> None:
     host = make_space().join()
     late = _Late(host._core)
-    setattr(host, "_core", late)
+    host._core = late  # type: ignore[assignment]
     ended: list[object] = []
 
     def work() -> None:

@@ -180,6 +180,35 @@ static void superseded(void)
     dpx_space_close(it.space);
 }
 
+/* A guest that runs a host releases the lease, another host takes it, and the guest is set back to a snapshot with its
+ * memory: it holds until it first reads its own block. */
+static void set_back(void)
+{
+    scene it;
+    dpx_failure failure;
+    dpx_event event;
+    dpx_own own;
+    uint8_t data[512];
+    set(&it, "setback", 1);
+    dpx_host *other = join_as(it.space, "beta", 2);
+    dpx_ask ask = ask_for("vm1", DPX_MODE_EXCLUSIVE);
+    get(&it.made, 0, it.own, data);
+    dpx_own_decode(data, &own);
+    own.sequence++;
+    own.hold = 0;
+    own.mode = DPX_MODE_NONE;
+    dpx_own_encode(data, &it.made.geometry, 0, &own);
+    put(&it.made, 0, it.own, data);
+    CHECK_EQ(take(other, &ask, LIFE, &failure), DPX_OK);
+    CHECK(await_event(it.host, DPX_EVENT_FINISHED, LIFE, &event));
+    CHECK_EQ(event.end, DPX_END_REVERTED);
+    CHECK_EQ(dpx_host_hold(it.host, it.ask.handle).state, DPX_HOLD_LOST);
+    CHECK_EQ(dpx_host_hold(other, ask.handle).state, DPX_HOLD_HELD);
+    CHECK_EQ(let_go(other, &ask), DPX_OK);
+    dpx_host_destroy(it.host);
+    end_host(other, it.space);
+}
+
 /* ---- header changes that a dead host left half made ---- */
 
 static void half_made(void)
@@ -362,6 +391,7 @@ int main(int count, char **arguments)
     RUN(another_block_damaged);
     RUN(header_gone);
     RUN(superseded);
+    RUN(set_back);
     RUN(half_made);
     RUN(rewritten);
     RUN(healed_when_met);

@@ -419,6 +419,39 @@ static void test_another_nonce_in_the_own_block_is_the_end(void)
     close_scene(&s);
 }
 
+/* ‡L13: an own block of this very incarnation that it never wrote is a later self's: this one's memory was set
+ * back.  What it has issued, whether it knows that to have completed or not, is its own. */
+static void test_what_was_never_written_is_the_end(void)
+{
+    for (unsigned disks = 1; disks <= 3; disks += 2) {
+        scene s;
+        dpx_lease lease, again;
+        dpx_own own;
+        dpx_wish wish;
+        open_scene(&s, disks);
+        name_lease(&lease, "vm1");
+        name_lease(&again, "vm1");
+        CHECK(host_change(&s.a, DPX_CHANGE_CREATE, &lease, 9) == DPX_DONE);
+        CHECK(take(&s.a, &lease, DPX_MODE_EXCLUSIVE, &wish) == DPX_DONE);
+        const dpx_geometry *g = &s.disks.geometry;
+        uint8_t *block = disk_block(&s.disks, 0, dpx_own_block(g, lease.header.area, s.a.world.self.slot));
+        dpx_own_decode(block, &own);
+        s.a.world.sequences[lease.header.area]++; /* another name's write, on its way or landed just now */
+        own.sequence++;
+        dpx_own_encode(block, g, 0, &own);
+        CHECK(take(&s.a, &again, DPX_MODE_EXCLUSIVE, &wish) != DPX_FINISHED);
+        CHECK(!s.a.world.reverted);
+        dpx_own_decode(block, &own);
+        own.sequence = s.a.world.sequences[lease.header.area] + 1;
+        own.hold = 0; /* released, as it does not remember */
+        dpx_own_encode(block, g, 0, &own);
+        wish = (dpx_wish){.lease = &lease};
+        CHECK(host_round(&s.a, DPX_ROUND_WATCH, &wish, 1, 0, NULL) == DPX_FINISHED);
+        CHECK(s.a.world.finished && s.a.world.reverted);
+        close_scene(&s);
+    }
+}
+
 /* A block claims the highest ballot that there can be: none is chosen above it, nor below. */
 static void test_ballots_do_not_begin_anew(void)
 {
@@ -481,6 +514,7 @@ int main(void)
     RUN(test_a_disk_not_asked_yet_is_left_out);
     RUN(test_an_attempt_that_is_overtaken_takes_its_flag_down);
     RUN(test_another_nonce_in_the_own_block_is_the_end);
+    RUN(test_what_was_never_written_is_the_end);
     RUN(test_ballots_do_not_begin_anew);
     RUN(test_the_ceiling_leaves_no_flag);
     return check_finish("test_lease_rules");
