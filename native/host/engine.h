@@ -152,6 +152,7 @@ struct dpx_task {
     uint64_t fitted_at;   /* when it was last given out for about as many leases as it has room for */
     uint32_t outstanding;
     uint32_t out[DPX_MAX_DISKS];
+    uint32_t out_since[DPX_MAX_DISKS]; /* of the host's `downs`, when the last request was issued */
     dpx_task *next;
     dpx_task *previous;
 };
@@ -235,6 +236,10 @@ struct dpx_host {
     uint64_t next_hurry;
     bool stalled[DPX_MAX_DISKS];
     bool disk_down[DPX_MAX_DISKS]; /* as last told */
+    uint32_t downs[DPX_MAX_DISKS]; /* how often it was not to be used … */
+    bool unlooked[DPX_MAX_DISKS];  /* … and the heart has not looked at our slot there and written it since */
+    uint64_t beaten[DPX_MAX_DISKS]; /* sequence of the last record of ours that is durable there; 0: none */
+    uint32_t copies;               /* disks (bits) whose path leads to a copy that lacks it */
     bool realtime;
     int harden_error;
 
@@ -289,6 +294,7 @@ int dpx_host_thread(pthread_t *thread, void *(*main)(void *), void *argument, vo
 
 /* join.c */
 void dpx_host_free(dpx_host *host);
+dpx_member_vet dpx_vet_copy; /* peers.c */
 void dpx_tell_disk(dpx_host *host, uint32_t disk, bool up, int error); /* steward.c; so are the next two */
 bool dpx_majority_well(const dpx_host *host); /* of several disks: present, and not hanging */
 bool dpx_stalled(const dpx_host *host, uint32_t disk, uint64_t now);

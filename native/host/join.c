@@ -224,11 +224,21 @@ static dpx_status await_first_beat(dpx_host *host, dpx_caller *caller, dpx_failu
     return dpx_fail(failure, deadline == 0 ? DPX_E_TIMEOUT : DPX_E_STORAGE);
 }
 
+/* A disk that was not to be used may be another one when it is back: nothing but the heartbeat, which looks first, is
+ * written there before that. */
 static void disk_news(void *context, uint32_t disk, bool up, int error)
 {
     dpx_host *host = context;
     dpx_lock(host);
     dpx_tell_disk(host, disk, up, error);
+    if (!up && disk < host->geometry.disks) {
+        host->downs[disk]++;
+        host->unlooked[disk] = true;
+    }
+    if (up && !host->over) {
+        dpx_heart_hurry(host->heart->machine.heart);
+        dpx_task_drive(host->heart);
+    }
     dpx_unlock(host);
 }
 
@@ -267,7 +277,7 @@ static dpx_status join_once(dpx_space *space, const dpx_join_options *options, u
         dpx_host_destroy(host);
         return status;
     }
-    host->listener = (dpx_listener){.news = disk_news, .context = host};
+    host->listener = (dpx_listener){.news = disk_news, .vet = dpx_vet_copy, .context = host};
     dpx_space_listen(space, &host->listener);
     *out = host;
     return DPX_OK;

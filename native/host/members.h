@@ -25,15 +25,24 @@ typedef struct dpx_member {
     dpx_status trouble;
     int error;
     bool opened;           /* facts are known */
+    bool wanders;          /* its numbers change with every look, there is nothing to go by */
     dpx_disk_facts facts;
+    dpx_disk_facts led;    /* where the path led when it last led elsewhere */
+    dpx_disk_facts used;   /* … of what was last taken into use; the mender's own */
 } dpx_member;
 
 /* Told by the mender's thread, with no lock of the space held. */
 typedef void dpx_member_news(void *context, uint32_t disk, bool up, int error);
 
+/* Asked by the mender's thread before a disk whose path leads to another file or device now is taken into use: false:
+ * it is a copy that lacks what was written to the other one.  It may read; `gone`: nobody wants to know any more. */
+typedef bool dpx_member_vet(void *context, dpx_disk *disk, uint32_t index, const _Atomic bool *gone);
+
 typedef struct dpx_listener {
     dpx_member_news *news;
+    dpx_member_vet *vet;
     void *context;
+    _Atomic bool gone;
     struct dpx_listener *next;
 } dpx_listener;
 

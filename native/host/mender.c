@@ -43,8 +43,19 @@ void dpx_space_listen(dpx_space *space, dpx_listener *listener)
     pthread_mutex_unlock(&space->listening);
 }
 
+static bool vetted(dpx_space *space, const dpx_member *member)
+{
+    bool good = true;
+    pthread_mutex_lock(&space->listening);
+    for (dpx_listener *listener = space->listeners; listener; listener = listener->next)
+        good &= listener->vet(listener->context, member->disk, member->index, &listener->gone);
+    pthread_mutex_unlock(&space->listening);
+    return good;
+}
+
 void dpx_space_unlisten(dpx_space *space, dpx_listener *listener)
 {
+    atomic_store(&listener->gone, true);
     pthread_mutex_lock(&space->listening);
     for (dpx_listener **at = &space->listeners; *at; at = &(*at)->next) {
         if (*at == listener) {
@@ -81,9 +92,15 @@ static bool is_double(const dpx_space *space, const dpx_member *member, const dp
     return false;
 }
 
+static bool same_place(const dpx_disk_facts *one, const dpx_disk_facts *other)
+{
+    return one->device == other->device && one->inode == other->inode;
+}
+
 static void put_up(dpx_space *space, dpx_member *member, const dpx_look *look)
 {
     dpx_failure failure;
+    bool elsewhere = member->opened && look->opened && !same_place(&member->used, &look->facts);
     dpx_look_matches(look, &space->expected, &failure);
     if (failure.status == DPX_OK && member->assigned && member->index != look->index)
         failure.status = DPX_E_OTHER_LOCKSPACE; /* the path leads to another of its disks now */
@@ -101,15 +118,36 @@ static void put_up(dpx_space *space, dpx_member *member, const dpx_look *look)
         member->error = 0;
     }
     pthread_mutex_unlock(&space->lock);
+    if (failure.status == DPX_OK && elsewhere && !vetted(space, member)) {
+        failure.status = DPX_E_OUTDATED_DISK;
+        failure.error = ESTALE;
+    }
     if (failure.status != DPX_OK) {
         put_down(space, member, &failure);
         return;
     }
+    member->used = look->facts;
+    member->wanders |= elsewhere && !same_place(&member->led, &member->used);
     dpx_disk_block_size(member->disk, space->geometry.block_size);
     atomic_store(&space->by_index[member->index], member);
     atomic_store(&member->doubted, false);
     if (!atomic_exchange(&member->online, true))
         tell(space, member->index, true, 0);
+}
+
+/* Somebody put another file in its place, or the path was turned to another device: whoever opens it from now on uses
+ * that one, and what is held by the old one is held beside them.  Some file systems give new numbers at every look. */
+static bool leads_elsewhere(dpx_member *member)
+{
+    dpx_disk_facts first, second;
+    uint64_t deadline = dpx_now() + OPEN_PATIENCE;
+    if (member->wanders || dpx_disk_leads(member->disk, deadline, &first) != 0 || same_place(&first, &member->used))
+        return false;
+    if (dpx_disk_leads(member->disk, deadline, &second) != 0 || same_place(&second, &member->used))
+        return false;
+    member->led = first;
+    member->wanders = !same_place(&first, &second);
+    return !member->wanders;
 }
 
 /* Nothing was cut off since it was opened. */
@@ -159,12 +197,14 @@ static void mend(dpx_space *space, dpx_member *member)
     uint64_t limit = dpx_io_limit(&space->geometry);
     dpx_look look;
     if (atomic_load(&member->online)) {
-        if (!atomic_exchange(&member->doubted, false))
+        bool elsewhere = leads_elsewhere(member);
+        if (!atomic_exchange(&member->doubted, false) && !elsewhere)
             return;
-        dpx_look_at(member, block_size, 0, dpx_now() + limit, &space->stopping, &look);
-        dpx_failure failure;
-        if (dpx_look_matches(&look, &space->expected, &failure) == DPX_OK && look.index == member->index &&
-            reaches_end(space, member, &failure))
+        dpx_failure failure = {.status = DPX_E_SYSTEM, .error = ESTALE};
+        if (!elsewhere)
+            dpx_look_at(member, block_size, 0, dpx_now() + limit, &space->stopping, &look);
+        bool matches = !elsewhere && dpx_look_matches(&look, &space->expected, &failure) == DPX_OK;
+        if (matches && look.index == member->index && reaches_end(space, member, &failure))
             return; /* the fault was local to that I/O */
         if (failure.status == DPX_E_SYSTEM && failure.error == ETIMEDOUT)
             return; /* slow or hung: the engine goes on without it, and sees it return */

@@ -95,6 +95,48 @@ void dpx_check_processes(dpx_host *host)
     }
 }
 
+/* ---- ourselves, on a disk whose path leads elsewhere now ---- */
+
+/* Too few disks are left that have what we wrote: nothing that we hold is protected by them. */
+static void refuse_copy(dpx_host *host, uint32_t index)
+{
+    uint32_t left = host->geometry.disks;
+    host->copies |= 1u << index;
+    for (uint32_t d = 0; d < host->geometry.disks; d++)
+        left -= host->copies >> d & 1;
+    if (left < dpx_majority(&host->geometry))
+        dpx_finish(host, DPX_END_COPY);
+}
+
+bool dpx_vet_copy(void *context, dpx_disk *disk, uint32_t index, const _Atomic bool *gone)
+{
+    dpx_host *host = context;
+    const dpx_geometry *geometry = &host->geometry;
+    uint8_t block[DPX_BLOCK_MAX];
+    dpx_slot_record shown;
+    dpx_lock(host);
+    dpx_incarnation self = host->world.self;
+    uint64_t written = host->over ? 0 : host->beaten[index];
+    dpx_unlock(host);
+    if (written == 0)
+        return true;
+    uint64_t limit = dpx_now() + dpx_io_limit(geometry);
+    uint64_t at = dpx_slot_block(geometry, self.slot);
+    int error = dpx_transfer(disk, false, at, 1, geometry->block_size, block, limit, gone);
+    if (error != 0 || !dpx_record_sound(geometry, index, self.slot, block))
+        return false; /* it says nothing: looked at again later */
+    dpx_slot_decode(block, &shown);
+    bool newer = shown.who.generation > self.generation; /* the heart will look, and know what that means */
+    bool good = newer || (dpx_incarnation_equal(&shown.who, &self) && shown.sequence >= written);
+    dpx_lock(host);
+    if (good)
+        host->copies &= ~(1u << index);
+    else
+        refuse_copy(host, index);
+    dpx_unlock(host);
+    return good;
+}
+
 /* ---- retiring ---- */
 
 struct retiring {

@@ -113,7 +113,7 @@ static uint32_t admit(dpx_space *space, const struct glance *glances, dpx_failur
         const dpx_look *look = &glances[i].look;
         dpx_failure why;
         member->opened = look->opened;
-        member->facts = look->facts;
+        member->facts = member->used = look->facts;
         dpx_status status = dpx_look_matches(look, &space->geometry, &why);
         member->trouble = status;
         member->error = why.error;

@@ -312,6 +312,21 @@ static bool may_write(dpx_task *task, const dpx_request *request)
     return true;
 }
 
+/* Our record is durable on a disk: the heart has looked there first. */
+static void note_beat(const dpx_task *task, const dpx_request *request)
+{
+    dpx_host *host = task->host;
+    const dpx_extent *write = request->writes;
+    dpx_slot_record record;
+    if (task->kind != DPX_TASK_HEART || request->write_count != 1 || !request->writes_issued || write->error != 0 ||
+        write->block != dpx_slot_block(&host->geometry, host->world.self.slot) ||
+        task->out_since[request->disk] != host->downs[request->disk])
+        return;
+    dpx_slot_decode(write->data, &record);
+    host->beaten[request->disk] = record.sequence;
+    host->unlooked[request->disk] = false;
+}
+
 static void completed(void *context, dpx_request *request)
 {
     dpx_task *task = context;
@@ -329,6 +344,7 @@ static void completed(void *context, dpx_request *request)
             dpx_host_free(host);
         return;
     }
+    note_beat(task, request);
     if (error != 0 && error != -ETIME && error != -ETIMEDOUT && error != -ECANCELED)
         dpx_space_doubt(host->space, disk, error);
     host->stalled[disk] = host->stalled[disk] && dpx_stalled(host, disk, dpx_now());
@@ -351,7 +367,8 @@ static void issue(dpx_task *task, dpx_request *request)
     dpx_lane lane = task->kind == DPX_TASK_HEART ? DPX_LANE_HEART : DPX_LANE_WORK;
     dpx_disk *disk = dpx_space_disk_of(host->space, request->disk);
     int error = 0;
-    if (!disk)
+    bool unlooked = host->unlooked[request->disk] && task->kind != DPX_TASK_HEART && request->write_count > 0;
+    if (!disk || unlooked) /* what it shows of us comes first: the slot may be another's there */
         error = -ENODEV;
     else if (host->stalled[request->disk] && lane == DPX_LANE_WORK)
         error = -ETIMEDOUT;
@@ -366,6 +383,7 @@ static void issue(dpx_task *task, dpx_request *request)
     host->outstanding++;
     task->outstanding++;
     task->out[request->disk]++;
+    task->out_since[request->disk] = host->downs[request->disk];
     if (task->near)
         dpx_disk_submit_near(disk, lane, request, gate, completed, task);
     else

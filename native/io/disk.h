@@ -49,6 +49,9 @@ int dpx_disk_start(const char *path, bool read_only, uint32_t workers, dpx_disk 
  * regular file nor a block device. */
 int dpx_disk_open(dpx_disk *disk, uint64_t deadline, dpx_disk_facts *facts);
 bool dpx_disk_is_open(const dpx_disk *disk);
+/* Where the path leads now, which may be elsewhere than when it was opened: only `device` and `inode` are told.  Waits
+ * like dpx_disk_open. */
+int dpx_disk_leads(dpx_disk *disk, uint64_t deadline, dpx_disk_facts *facts);
 
 /* Geometry of requests: bytes per block.  Set once the superblock is known; 512 before. */
 void dpx_disk_block_size(dpx_disk *disk, uint32_t bytes);

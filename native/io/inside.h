@@ -187,15 +187,21 @@ void dpx_clerk_quit(struct dpx_disk *disk);
 
 /* ---- the opener (opener.c) ---- */
 
+/* What callers wait for, and the opener does. */
+typedef struct dpx_errand {
+    uint32_t waiting;  /* callers; with none, what was opened is closed again */
+    uint64_t begun;    /* attempts, counted … */
+    uint64_t finished; /* … so begun > finished: one is running */
+    bool wanted;       /* the next one */
+    int error;         /* of the last one that finished */
+    dpx_disk_facts facts;
+} dpx_errand;
+
 typedef struct dpx_opener {
     dpx_thread thread;
     pthread_mutex_t lock; /* "desk" */
-    uint32_t waiting;     /* callers of dpx_disk_open; with none, what was opened is closed again */
-    uint64_t begun;       /* attempts, counted … */
-    uint64_t finished;    /* … so begun > finished: one is running */
-    bool wanted;          /* the next one */
-    int error;            /* of the last one that finished */
-    dpx_disk_facts facts;
+    dpx_errand open;
+    dpx_errand look;      /* where the path leads now */
     dpx_handle *closing;
     uint32_t open_handles; /* not closed yet */
     bool quit;
@@ -209,6 +215,7 @@ void dpx_handle_drop(struct dpx_disk *disk, dpx_handle *handle);
 bool dpx_opener_idle(struct dpx_disk *disk); /* nothing open, nothing being opened or closed */
 void dpx_opener_quit(struct dpx_disk *disk);
 int dpx_path_open(const char *path, bool read_only, int *fd, dpx_disk_facts *facts); /* path.c */
+int dpx_path_leads(const char *path, dpx_disk_facts *facts);
 
 /* ---- the disk ---- */
 

@@ -74,23 +74,25 @@ static void install(dpx_disk *disk, dpx_handle *handle)
 }
 
 /* One attempt; the lock is held before and after, not while it may hang. */
-static void attempt(dpx_disk *disk)
+static void attempt(dpx_disk *disk, dpx_errand *errand)
 {
     dpx_opener *opener = &disk->opener;
     dpx_handle *handle = NULL;
     dpx_disk_facts facts;
-    opener->wanted = false;
-    opener->begun++;
+    bool opens = errand == &opener->open;
+    errand->wanted = false;
+    errand->begun++;
     pthread_mutex_unlock(&opener->lock);
-    int error = open_handle(disk, &handle, &facts);
+    int error = opens ? open_handle(disk, &handle, &facts) : dpx_path_leads(disk->path, &facts);
     pthread_mutex_lock(&opener->lock);
-    opener->error = error;
-    opener->finished = opener->begun;
-    if (error == 0) {
+    errand->error = error;
+    errand->finished = errand->begun;
+    if (error == 0)
+        errand->facts = facts;
+    if (handle) {
         opener->open_handles++;
-        opener->facts = facts;
         /* When nobody waits for it any more, nobody would check what the path led to. */
-        if (opener->waiting > 0 && !opener->quit)
+        if (errand->waiting > 0 && !opener->quit)
             install(disk, handle);
         drop(opener, handle);
     }
@@ -115,8 +117,10 @@ static void serve(void *argument)
     dpx_opener *opener = &disk->opener;
     pthread_mutex_lock(&opener->lock);
     for (;;) {
-        if (opener->wanted && !opener->quit) {
-            attempt(disk);
+        if (opener->open.wanted && !opener->quit) {
+            attempt(disk, &opener->open);
+        } else if (opener->look.wanted && !opener->quit) {
+            attempt(disk, &opener->look);
         } else if (opener->closing) {
             close_one(disk);
         } else if (opener->quit) {
@@ -138,40 +142,51 @@ int dpx_opener_start(dpx_disk *disk)
     return error ? error : dpx_thread_start(&disk->opener.thread, "dpx-open", serve, disk);
 }
 
-int dpx_disk_open(dpx_disk *disk, uint64_t deadline, dpx_disk_facts *facts)
+static int run_errand(dpx_disk *disk, dpx_errand *errand, uint64_t deadline, dpx_disk_facts *facts)
 {
     dpx_opener *opener = &disk->opener;
     atomic_fetch_add(&disk->watchers, 1);
     pthread_mutex_lock(&opener->lock);
-    opener->waiting++;
+    errand->waiting++;
     /* An attempt that hangs is joined, not queued behind: it ends when the storage is back. */
-    bool running = opener->begun > opener->finished;
-    uint64_t mine = running ? opener->begun : opener->begun + 1;
-    opener->wanted |= !running;
+    bool running = errand->begun > errand->finished;
+    uint64_t mine = running ? errand->begun : errand->begun + 1;
+    errand->wanted |= !running;
     bool in_time = true;
     ring(opener);
-    while (opener->finished < mine && in_time) {
+    while (errand->finished < mine && in_time) {
         uint32_t seen = atomic_load(&disk->event);
         pthread_mutex_unlock(&opener->lock);
         in_time = dpx_disk_await(disk, seen, deadline);
         pthread_mutex_lock(&opener->lock);
     }
-    opener->waiting--;
-    int error = opener->finished >= mine ? opener->error : -ETIMEDOUT;
+    errand->waiting--;
+    int error = errand->finished >= mine ? errand->error : -ETIMEDOUT;
     if (error == 0)
-        *facts = opener->facts;
-    if (opener->waiting == 0)
-        opener->wanted = false;
+        *facts = errand->facts;
+    if (errand->waiting == 0)
+        errand->wanted = false;
     pthread_mutex_unlock(&opener->lock);
     atomic_fetch_sub(&disk->watchers, 1);
     return error;
+}
+
+int dpx_disk_open(dpx_disk *disk, uint64_t deadline, dpx_disk_facts *facts)
+{
+    return run_errand(disk, &disk->opener.open, deadline, facts);
+}
+
+int dpx_disk_leads(dpx_disk *disk, uint64_t deadline, dpx_disk_facts *facts)
+{
+    return run_errand(disk, &disk->opener.look, deadline, facts);
 }
 
 bool dpx_opener_idle(dpx_disk *disk)
 {
     dpx_opener *opener = &disk->opener;
     pthread_mutex_lock(&opener->lock);
-    bool idle = opener->begun == opener->finished && opener->open_handles == 0;
+    bool idle = opener->open.begun == opener->open.finished && opener->look.begun == opener->look.finished &&
+                opener->open_handles == 0;
     pthread_mutex_unlock(&opener->lock);
     return idle;
 }
@@ -180,7 +195,7 @@ void dpx_opener_quit(dpx_disk *disk)
 {
     pthread_mutex_lock(&disk->opener.lock);
     disk->opener.quit = true;
-    disk->opener.wanted = false;
+    disk->opener.open.wanted = disk->opener.look.wanted = false;
     pthread_mutex_unlock(&disk->opener.lock);
     ring(&disk->opener);
 }

@@ -55,6 +55,13 @@ static bool plain_drains(uint64_t magic)
     return magic == EXT4_SUPER_MAGIC || magic == XFS_SUPER_MAGIC;
 }
 
+static void identify(const struct stat *status, dpx_disk_facts *facts)
+{
+    bool block = S_ISBLK(status->st_mode);
+    facts->device = block ? status->st_rdev : status->st_dev;
+    facts->inode = block ? 0 : status->st_ino;
+}
+
 static int gather(int fd, dpx_disk_facts *facts)
 {
     struct stat status;
@@ -64,17 +71,15 @@ static int gather(int fd, dpx_disk_facts *facts)
     if (error != 0)
         return error;
     *facts = (dpx_disk_facts){.block_device = S_ISBLK(status.st_mode)};
+    identify(&status, facts);
     if (facts->block_device) {
         int sector = 0;
         if (ioctl(fd, BLKGETSIZE64, &facts->bytes) != 0 || ioctl(fd, BLKSSZGET, &sector) != 0)
             return -errno;
         facts->logical_block = (uint32_t)sector;
-        facts->device = status.st_rdev;
         return 0;
     }
     facts->bytes = (uint64_t)status.st_size;
-    facts->device = status.st_dev;
-    facts->inode = status.st_ino;
     struct statfs system;
     if (fstatfs(fd, &system) == 0) {
         facts->network = system.f_type == NFS_SUPER_MAGIC;
@@ -84,6 +89,16 @@ static int gather(int fd, dpx_disk_facts *facts)
     if (facts->logical_block < 512)
         facts->logical_block = 512;
     return error;
+}
+
+int dpx_path_leads(const char *path, dpx_disk_facts *facts)
+{
+    struct stat status;
+    *facts = (dpx_disk_facts){0};
+    if (stat(path, &status) != 0)
+        return -errno;
+    identify(&status, facts);
+    return suitable(status.st_mode);
 }
 
 int dpx_path_open(const char *path, bool read_only, int *fd, dpx_disk_facts *facts)

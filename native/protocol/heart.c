@@ -22,6 +22,7 @@ const char *dpx_end_text(dpx_end end)
     case DPX_END_LEFT: return "left";
     case DPX_END_GONE: return "the lockspace was formatted anew, or wiped";
     case DPX_END_REVERTED: return "this incarnation went on from an older state of its memory";
+    case DPX_END_COPY: return "the storage was replaced by a copy that lacks what this host wrote";
     }
     return "unknown end";
 }

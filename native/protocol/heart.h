@@ -15,6 +15,7 @@ typedef enum dpx_end {
     DPX_END_LEFT,       /* left in good order */
     DPX_END_GONE,       /* the lockspace was formatted anew, or wiped */
     DPX_END_REVERTED,   /* the disks show writes of this incarnation that it never issued: its memory is an old one */
+    DPX_END_COPY,       /* the storage was replaced by a copy that lacks what this incarnation wrote */
 } dpx_end;
 
 const char *dpx_end_text(dpx_end end);

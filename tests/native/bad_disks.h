@@ -200,6 +200,13 @@ int dpx_disk_open(dpx_disk *disk, uint64_t deadline, dpx_disk_facts *facts)
     return 0;
 }
 
+int dpx_disk_leads(dpx_disk *disk, uint64_t deadline, dpx_disk_facts *facts)
+{
+    (void)deadline;
+    *facts = (dpx_disk_facts){.inode = (uint64_t)(disk->bad - bad_disks) + 1};
+    return disk->bad->gone ? -ENOENT : disk->bad->hangs ? -ETIMEDOUT : 0;
+}
+
 bool dpx_disk_is_open(const dpx_disk *disk)
 {
     return disk->opened;
