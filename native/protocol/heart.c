@@ -288,7 +288,7 @@ static void record_done(dpx_heart *heart, uint32_t disk, uint64_t now)
     if (heart->end != DPX_ALIVE)
         return;
     /* Otherwise somebody might.  Without a majority that can be read, our life runs out. */
-    if (!dpx_heart_own_notices_stand(heart, disk) || !nobody) {
+    if (!nobody) {
         break_chain(heart, channel, now);
         return;
     }

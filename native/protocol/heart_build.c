@@ -6,13 +6,20 @@ static uint8_t *part_of(uint8_t *blocks, const dpx_geometry *geometry, uint32_t 
     return blocks + (size_t)part * geometry->block_size;
 }
 
+static void add_read(struct heart_channel *channel, uint64_t block, uint32_t count, uint8_t *data)
+{
+    channel->reads[channel->request.read_count++] = (dpx_extent){.block = block, .count = count, .data = data};
+}
+
 static void build_look(dpx_heart *heart, uint32_t disk)
 {
+    const dpx_geometry *geometry = heart->world->geometry;
     struct heart_channel *channel = &heart->channels[disk];
-    uint64_t own = dpx_slot_block(heart->world->geometry, heart->world->self.slot);
-    channel->reads[0] = (dpx_extent){.block = 0, .count = 1, .data = channel->look[0]};
-    channel->reads[1] = (dpx_extent){.block = own, .count = 1, .data = channel->look[1]};
-    channel->request.read_count = 2;
+    uint32_t self = heart->world->self.slot;
+    add_read(channel, 0, 1, channel->look[0]);
+    add_read(channel, dpx_slot_block(geometry, self), 1, channel->look[1]);
+    for (uint32_t part = 0; part < geometry->notice_blocks; part++)
+        add_read(channel, dpx_notice_block(geometry, self, part), 1, part_of(channel->own_read, geometry, part));
 }
 
 static void build_notices(dpx_heart *heart, uint32_t disk)
@@ -33,11 +40,6 @@ static void build_notices(dpx_heart *heart, uint32_t disk)
     }
     channel->request.write_count = geometry->notice_blocks;
     channel->version = heart->version;
-}
-
-static void add_read(struct heart_channel *channel, uint64_t block, uint32_t count, uint8_t *data)
-{
-    channel->reads[channel->request.read_count++] = (dpx_extent){.block = block, .count = count, .data = data};
 }
 
 /* What every slot says of those that stand in this part: one run of blocks. */
@@ -67,8 +69,6 @@ static void build_record(dpx_heart *heart, uint32_t disk)
         return;
     add_read(channel, dpx_slot_block(geometry, 0), geometry->max_hosts, channel->table[1 - channel->front]);
     add_part(channel, geometry, self / geometry->notice_entries, channel->notices);
-    for (uint32_t part = 0; part < geometry->notice_blocks; part++)
-        add_read(channel, dpx_notice_block(geometry, self, part), 1, part_of(channel->own_read, geometry, part));
     channel->others_part = dpx_heart_wanted_part(heart);
     if (channel->others_part < geometry->notice_blocks)
         add_part(channel, geometry, channel->others_part, channel->others);

@@ -49,6 +49,24 @@ static bool left_already(const dpx_heart *heart)
     return spent;
 }
 
+/* ‡S21: our own notices, if they are damaged or lie under an earlier writer's, are written anew before the next record.
+ * A later owner's are no late note: whoever has the slot by now, we left it, and know nothing of that. */
+static void look_at_own_notices(dpx_heart *heart, uint32_t disk)
+{
+    const dpx_geometry *geometry = heart->world->geometry;
+    struct heart_channel *channel = &heart->channels[disk];
+    const dpx_incarnation *self = &heart->world->self;
+    for (uint32_t part = 0; part < geometry->notice_blocks; part++) {
+        const uint8_t *data = channel->own_read + (size_t)part * geometry->block_size;
+        if (!dpx_notices_of(geometry, disk, self->slot, part, self, data) ||
+            dpx_block_key(data).sequence != channel->durable)
+            channel->durable = 0;
+        if (dpx_notices_believed(geometry, disk, self->slot, part, NULL, data) &&
+            dpx_notice_writer(data, self->slot).generation > self->generation)
+            dpx_heart_end_with(heart, DPX_END_REPLACED);
+    }
+}
+
 bool dpx_heart_look_ok(dpx_heart *heart, uint32_t disk)
 {
     const dpx_geometry *geometry = heart->world->geometry;
@@ -60,8 +78,9 @@ bool dpx_heart_look_ok(dpx_heart *heart, uint32_t disk)
         dpx_heart_end_with(heart, DPX_END_GONE);
     if (channel->gone)
         return false; /* and nothing is written there */
+    look_at_own_notices(heart, disk);
     if (!dpx_record_sound(geometry, disk, slot, channel->look[1]))
-        return true; /* damage: the write mends it */
+        return heart->end == DPX_ALIVE; /* damage: the write mends it */
     dpx_slot_decode(channel->look[1], &shown);
     if (replaced(heart, &shown))
         dpx_heart_end_with(heart, left_already(heart) ? DPX_END_LEFT : DPX_END_REPLACED);
@@ -86,23 +105,6 @@ bool dpx_heart_record_stands(dpx_heart *heart, uint32_t disk)
         return false;
     }
     return dpx_incarnation_equal(&shown.who, &heart->world->self) && shown.counter == channel->counter;
-}
-
-/* ‡S21: our own notices, if they are damaged or lie under another's, are written anew before the next record. */
-bool dpx_heart_own_notices_stand(dpx_heart *heart, uint32_t disk)
-{
-    const dpx_geometry *geometry = heart->world->geometry;
-    struct heart_channel *channel = &heart->channels[disk];
-    const dpx_incarnation *self = &heart->world->self;
-    for (uint32_t part = 0; part < geometry->notice_blocks; part++) {
-        const uint8_t *data = channel->own_read + (size_t)part * geometry->block_size;
-        if (!dpx_notices_of(geometry, disk, self->slot, part, self, data) ||
-            dpx_block_key(data).sequence != channel->durable) {
-            channel->durable = 0;
-            return false;
-        }
-    }
-    return true;
 }
 
 /* ---- notices about us ---- */

@@ -102,7 +102,6 @@ void dpx_heart_end_with(dpx_heart *heart, dpx_end end);
 /* What blocks say about us: heart_self.c.  False: this disk proves nothing now. */
 bool dpx_heart_look_ok(dpx_heart *heart, uint32_t disk);
 bool dpx_heart_record_stands(dpx_heart *heart, uint32_t disk);
-bool dpx_heart_own_notices_stand(dpx_heart *heart, uint32_t disk);
 bool dpx_heart_nobody_names_us(dpx_heart *heart, uint32_t disk);
 
 /* A table was read completely: checks its records. */
