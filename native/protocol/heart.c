@@ -316,7 +316,7 @@ static void free_step_done(dpx_heart *heart, uint32_t disk, uint64_t now)
     bool looked = channel->link == LINK_LOOK;
     if (!looked) {
         free_written(heart, channel, now);
-    } else if (channel->request.error == 0 && dpx_heart_look_ok(heart, disk)) {
+    } else if (channel->request.error == 0 && dpx_heart_look_ok(heart, disk, now)) {
         channel->link = LINK_FREE;
         channel->due = true;
     } /* else: at the next beat, while there is time */
@@ -338,7 +338,7 @@ void dpx_heart_complete(dpx_heart *heart, dpx_request *request, uint64_t now)
     }
     switch (channel->link) {
     case LINK_LOOK:
-        if (dpx_heart_look_ok(heart, request->disk))
+        if (dpx_heart_look_ok(heart, request->disk, now))
             channel->link = LINK_RECORD;
         else if (heart->end == DPX_ALIVE)
             break_chain(heart, channel, now);

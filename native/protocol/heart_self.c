@@ -67,7 +67,22 @@ static void look_at_own_notices(dpx_heart *heart, uint32_t disk)
     }
 }
 
-bool dpx_heart_look_ok(dpx_heart *heart, uint32_t disk)
+/* A claim of a later generation in our place is somebody's late write; or the slot is really being claimed, for we left
+ * it, and went back to a memory of before.  A while shows which: who gets the slot is found in it. */
+static bool claim_may_hold(dpx_heart *heart, uint32_t disk, const dpx_slot_record *shown, uint64_t now)
+{
+    const dpx_geometry *geometry = heart->world->geometry;
+    struct heart_channel *channel = &heart->channels[disk];
+    bool later = shown->state == DPX_SLOT_CLAIMING && shown->who.generation > heart->world->self.generation;
+    uint32_t claim = later ? dpx_block_identity(channel->look[1], geometry, true) : 0;
+    uint64_t longest = geometry->outage_tolerance / 2, patience = 3 * geometry->claim_time;
+    if (claim != channel->claim)
+        channel->claim_since = now;
+    channel->claim = claim;
+    return later && now < channel->claim_since + (patience < longest ? patience : longest);
+}
+
+bool dpx_heart_look_ok(dpx_heart *heart, uint32_t disk, uint64_t now)
 {
     const dpx_geometry *geometry = heart->world->geometry;
     struct heart_channel *channel = &heart->channels[disk];
@@ -82,6 +97,8 @@ bool dpx_heart_look_ok(dpx_heart *heart, uint32_t disk)
     if (!dpx_record_sound(geometry, disk, slot, channel->look[1]))
         return heart->end == DPX_ALIVE; /* damage: the write mends it */
     dpx_slot_decode(channel->look[1], &shown);
+    if (claim_may_hold(heart, disk, &shown, now))
+        return false;
     if (replaced(heart, &shown))
         dpx_heart_end_with(heart, left_already(heart) ? DPX_END_LEFT : DPX_END_REPLACED);
     else if (dpx_incarnation_equal(&shown.who, &heart->world->self) && shown.sequence > heart->record.sequence)

@@ -35,6 +35,8 @@ struct heart_channel {
     bool suspect;           /* the claim's write has not returned here */
     bool due;               /* a beat wants this disk */
     bool gone;              /* the last look showed another lockspace, or none */
+    uint32_t claim;         /* … or a claim of a later generation: which one (0: none) … */
+    uint64_t claim_since;   /* … and since when */
     bool freed;             /* leaving: the free record is durable here … */
     bool spent;             /* … or may be, for all that is known: never written twice */
     uint64_t issue;         /* of the chain under way */
@@ -100,7 +102,7 @@ dpx_request *dpx_heart_send(dpx_heart *heart, uint32_t disk);
 void dpx_heart_end_with(dpx_heart *heart, dpx_end end);
 
 /* What blocks say about us: heart_self.c.  False: this disk proves nothing now. */
-bool dpx_heart_look_ok(dpx_heart *heart, uint32_t disk);
+bool dpx_heart_look_ok(dpx_heart *heart, uint32_t disk, uint64_t now);
 bool dpx_heart_record_stands(dpx_heart *heart, uint32_t disk);
 bool dpx_heart_nobody_names_us(dpx_heart *heart, uint32_t disk);
 

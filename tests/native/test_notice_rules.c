@@ -191,6 +191,37 @@ static void test_an_older_memory_is_the_end(void)
     close_scene(&s);
 }
 
+/* ‡S22: somebody claims the slot.  A late write is written over, after a while; a claim in earnest, since we left the
+ * slot and know nothing of it, ends us. */
+static void test_a_claim_of_the_own_slot_is_waited_for(void)
+{
+    for (int earnest = 0; earnest < 2; earnest++) {
+        scene s;
+        open_scene(&s, 1);
+        uint64_t begun = s.disks.now, patience = 3 * s.disks.geometry.claim_time;
+        dpx_slot_record claim = record_of(DPX_SLOT_CLAIMING, s.a.world.self.generation + 1, 1, 9), shown;
+        uint64_t block = dpx_slot_block(&s.disks.geometry, s.a.world.self.slot);
+        claim.who.slot = s.a.world.self.slot;
+        put_record(&s.disks, 0, &claim);
+        for (s.disks.now += 6 * DPX_SECOND; s.disks.now < begun + 6 * DPX_SECOND + patience; s.disks.now += 500 * DPX_MS) {
+            dpx_heart_hurry(s.a.heart);
+            host_beat(&s.a);
+            dpx_slot_decode(disk_block(&s.disks, 0, block), &shown);
+            CHECK(dpx_incarnation_equal(&shown.who, &claim.who));
+        }
+        if (earnest) {
+            claim.state = DPX_SLOT_ACTIVE;
+            put_record(&s.disks, 0, &claim);
+        }
+        dpx_heart_hurry(s.a.heart);
+        host_beat(&s.a);
+        CHECK_EQ(dpx_heart_end(s.a.heart), earnest ? DPX_END_REPLACED : DPX_ALIVE);
+        dpx_slot_decode(disk_block(&s.disks, 0, block), &shown);
+        CHECK_EQ(dpx_incarnation_equal(&shown.who, &s.a.world.self), !earnest);
+        close_scene(&s);
+    }
+}
+
 /* ‡S22: formatted anew under a running host, wiped, or merely damaged. */
 static void test_a_lockspace_that_is_gone_is_left_alone(void)
 {
@@ -418,6 +449,7 @@ int main(void)
     RUN(test_one_flipped_bit_ends_nobody);
     RUN(test_the_newest_notices_are_carried_on);
     RUN(test_an_older_memory_is_the_end);
+    RUN(test_a_claim_of_the_own_slot_is_waited_for);
     RUN(test_a_lockspace_that_is_gone_is_left_alone);
     RUN(test_one_disk_that_is_gone_is_left_alone);
     RUN(test_a_certificate_replaces_the_watching);
