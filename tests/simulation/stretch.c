@@ -157,8 +157,11 @@ static void theme_sleepers(world *w)
 static void theme_cuts(world *w)
 {
     theme_sleepers(w);
+    if (w->plan.hosts < w->geometry->max_hosts)
+        plan_crowd(w, w->geometry->max_hosts);
     w->plan.more.cuts = 1 + below(w, 4);
-    w->plan.kills = 1 + below(w, 6);
+    w->plan.kills = 2 + below(w, 8);
+    w->plan.drains_on_exit = UINT8_MAX;
 }
 
 /* Single bits, where death is told. */
@@ -261,7 +264,9 @@ static void (*const themes[THEMES])(world *) = {theme_sleepers, theme_cuts,     
 
 bool stretch_fits(const world *w, const dpx_geometry *g)
 {
-    return g->disks > 1 || themes[w->theme] != theme_cuts;
+    if (themes[w->theme] == theme_cuts)
+        return g->disks > 1 && g->max_hosts <= 4; /* slots have one owner after the other */
+    return true;
 }
 
 void stretch_draw(world *w)

@@ -219,4 +219,6 @@ void plan_draw(world *w)
     w->plan.duration = lives / 3 + rng_time(&w->chance, rng_below(&w->chance, 4) ? lives : 3 * lives);
     if (w->stretched)
         w->plan.duration += 2 * lives + rng_time(&w->chance, 10 * lives);
+    if (w->stretched && w->plan.tempo < w->plan.duration / 300) /* long, not busy */
+        w->plan.tempo = w->plan.duration / 300;
 }
