@@ -160,7 +160,7 @@ typedef struct stretch {
     odds inside, untold; /* steps in which a process is stopped half-way */
     odds hang_claim;     /* a claiming write is under way for long, its process is killed */
     odds stay;           /* a process whose membership ended joins again */
-    odds incident;       /* somebody is taken over: sleepers wake, ghosts land, the taker falls */
+    odds wake, let_go, fall; /* somebody is taken over: sleepers wake, ghosts land, the taker falls */
     odds pick_dead;      /* damage hits what matters to death: records and notices; only single bits */
     uint32_t reverts;    /* snapshots of a machine that come back */
     uint32_t late;       /* most that a critical write, or one beyond its limit, may be late, in T_dead */

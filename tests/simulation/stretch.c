@@ -95,11 +95,11 @@ void stretch_incident(world *w, host *taker)
     const stretch *more = &w->plan.more;
     if (w->quiet)
         return;
-    if (chance(&w->chance, more->incident))
+    if (chance(&w->chance, more->wake))
         wake_somebody(w);
-    if (taker && chance(&w->chance, more->incident))
+    if (taker && chance(&w->chance, more->let_go))
         disk_let_go(w);
-    if (!taker || !chance(&w->chance, more->incident))
+    if (!taker || !chance(&w->chance, more->fall))
         return;
     uint64_t soon = rng_time(&w->chance, w->geometry->outage_tolerance);
     if (below(w, 2))
@@ -134,6 +134,14 @@ static void few_leases(world *w)
     p->weight_release = (uint8_t)(5 + below(w, 20));
 }
 
+static void draw_incidents(world *w)
+{
+    stretch *more = &w->plan.more;
+    more->wake = below(w, 2) ? one_in(w, 1, 4) : 0;
+    more->let_go = below(w, 2) ? one_in(w, 1, 4) : 0;
+    more->fall = below(w, 2) ? one_in(w, 1, 4) : 0;
+}
+
 /* Machines that stand still while others take over, claims that are very late, takers that fall. */
 static void theme_sleepers(world *w)
 {
@@ -150,7 +158,7 @@ static void theme_sleepers(world *w)
     p->weight_leave = (uint8_t)(below(w, 2) ? 0 : 2 + below(w, 20));
     p->drains_on_exit = (uint8_t)(below(w, 2) ? UINT8_MAX : rng_next(&w->chance));
     p->more.hang_claim = below(w, 3) ? one_in(w, 1, 4) : 0;
-    p->more.incident = one_in(w, 1, 4);
+    draw_incidents(w);
 }
 
 /* The same with several disks, of which single hosts do not reach all, for long. */
@@ -220,7 +228,7 @@ static void theme_claimers(world *w)
     p->drains_on_exit = (uint8_t)(below(w, 2) ? UINT8_MAX : rng_next(&w->chance));
     p->more.moments = 1u << (AT_TABLE + below(w, AT_FREE + 1)) | 1u << (AT_TABLE + below(w, AT_FREE + 1));
     p->more.ambush = one_in(w, 1, 8);
-    p->more.incident = one_in(w, 1, 4);
+    draw_incidents(w);
 }
 
 /* Several memberships of one process, and hosts that look at old disks while they reclaim. */
