@@ -1,5 +1,6 @@
 /* What hosts do: take, hold, release, create, delete, watch, leave, in random order. */
 #include "checker.h"
+#include "cores.h"
 
 #include <errno.h>
 #include <string.h>

@@ -20,6 +20,28 @@ static inline void notice_decode(const uint8_t *data, const dpx_geometry *geomet
         entries[i] = (dpx_notice){.about = abouts[i]};
 }
 
+/* It told nobody, and nobody could be asked. */
+static inline bool dpx_lease_must_tell(const dpx_lease *lease)
+{
+    return lease == NULL;
+}
+
+static inline bool dpx_heart_ask(dpx_heart *heart, const dpx_incarnation *who, uint32_t area)
+{
+    return heart == NULL && who->slot == area;
+}
+
+static inline bool dpx_heart_asked(dpx_heart *heart, uint32_t *area)
+{
+    *area = 0;
+    return heart == NULL;
+}
+
+static inline void dpx_heart_unask(dpx_heart *heart)
+{
+    (void)heart;
+}
+
 #define heart_place(memory, world, claim, now) \
     dpx_heart_place(memory, world, dpx_claim_record(claim), dpx_claim_notices(claim), now)
 #else

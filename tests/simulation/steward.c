@@ -2,6 +2,7 @@
  * silent slots judged, claims and leaves drained ones.  And the administrator, who in the
  * last phase declares gone what nobody else can. */
 #include "checker.h"
+#include "cores.h"
 
 #include <string.h>
 
