@@ -66,9 +66,11 @@ void check_damaged(world *w, const host *h, const dpx_cause *cause)
     damage *d = damage_find(w, cause->disk, cause->block);
     if (!w->stretched || w->quiet || !d || place.kind != DPX_KIND_OWN || place.slot == h->world.self.slot)
         return;
-    if (d->met_at == 0)
-        d->met_at = w->now;
     const host *owner = healthy_owner(w, place.slot, d->met_at);
+    if (!owner || owner->life != d->met_life) {
+        d->met_at = w->now;
+        d->met_life = owner ? owner->life : NONE16;
+    }
     if (owner && w->now > d->met_at + 2 * S && w->truth->lives[owner->life].beat_real > d->met_at)
         violate(w, VIOLATION_LIVENESS, "h%u cannot take area %u: the block of h%u there is damaged, who lives and does not write it",
                 h->index, place.area, owner->index);

@@ -32,8 +32,7 @@ static damage *damage_new(world *w, uint32_t disk, uint64_t block)
         d->used = true;
         d->disk = (uint8_t)disk;
         d->block = (uint32_t)block;
-        d->at = w->now;
-        d->met_at = 0;
+        d->met_life = NONE16;
         memcpy(d->saved, disk_block(w, disk, block), w->geometry->block_size);
         return d;
     }

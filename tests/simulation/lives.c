@@ -125,7 +125,7 @@ bool life_excused(const world *w, uint16_t number)
     const life *l = &w->truth->lives[number];
     uint64_t S = w->geometry->outage_tolerance;
     if (l->reverted && l->blind)
-        return clock_local(&w->boxes[l->box], w->now) < l->thawed_local + S;
+        return l->ended || clock_local(&w->boxes[l->box], w->now) < l->thawed_local + S;
     if (l->reverted && l->lifetime_end - S <= l->thawed_local)
         return true;
     if (!l->paused || l->thawed_local < l->lifetime_end - S)

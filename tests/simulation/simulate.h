@@ -373,7 +373,8 @@ typedef struct damage {
     bool used;
     uint8_t disk;
     uint32_t block;
-    uint64_t at, met_at; /* when it was done, and first complained of; 0: not yet */
+    uint64_t met_at;   /* first complained of, while its owner was … */
+    uint16_t met_life;
     _Alignas(64) uint8_t saved[DPX_BLOCK_MAX];
 } damage;
 
