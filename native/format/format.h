@@ -96,6 +96,9 @@ dpx_flaw dpx_superblock_decode(const void *data, size_t length, dpx_geometry *ge
                                uint32_t *disk, uint64_t *sequence);
 void dpx_superblock_encode(void *data, const dpx_geometry *geometry, uint32_t disk,
                            uint64_t sequence, uint64_t written_at);
+/* Do the slot records behind a sound superblock (`length` bytes from where they begin) agree that it is this disk
+ * of this lockspace?  DPX_FLAW_DISK, DPX_FLAW_LOCKSPACE: more of the sound ones say otherwise. */
+dpx_flaw dpx_superblock_belongs(const dpx_geometry *geometry, uint32_t disk, const void *records, size_t length);
 
 /* What orders the copies of a block, without decoding the rest of it. */
 typedef struct dpx_key {

@@ -67,6 +67,39 @@ dpx_flaw dpx_superblock_decode(const void *data, size_t length, dpx_geometry *ge
     return DPX_SOUND;
 }
 
+/* A slot record there that is sound by the block size that it repeats itself.  0: none, else its size. */
+static uint32_t sound_record(const uint8_t *records, size_t length, size_t offset, uint64_t slots_offset)
+{
+    const dpx_disk_slot *record = (const dpx_disk_slot *)(const void *)(records + offset);
+    if (length - offset < sizeof *record)
+        return 0;
+    uint32_t size = dpx_load32(&record->shape.block_size);
+    if ((size != DPX_BLOCK_MIN && size != DPX_BLOCK_MAX) || size > length - offset || offset % size != 0)
+        return 0;
+    bool sound = dpx_block_intact(record, size) == DPX_SOUND && record->common.kind == DPX_KIND_SLOT &&
+                 dpx_load64(&record->common.index) * size == slots_offset + offset;
+    return sound ? size : 0;
+}
+
+dpx_flaw dpx_superblock_belongs(const dpx_geometry *geometry, uint32_t disk, const void *records, size_t length)
+{
+    uint32_t own = 0, others = 0;
+    dpx_flaw flaw = DPX_SOUND;
+    for (size_t offset = 0; offset < length; offset += DPX_BLOCK_MIN) {
+        const uint8_t *data = records;
+        uint64_t slots_offset = geometry->slots_at * geometry->block_size;
+        if (sound_record(data, length, offset, slots_offset) == 0)
+            continue;
+        const dpx_disk_common *common = (const dpx_disk_common *)(const void *)(data + offset);
+        bool same = dpx_uuid_equal(&common->lockspace, &geometry->uuid);
+        if (same && common->disk == disk)
+            own++;
+        else if (others++ == 0)
+            flaw = same ? DPX_FLAW_DISK : DPX_FLAW_LOCKSPACE;
+    }
+    return others > own ? flaw : DPX_SOUND;
+}
+
 dpx_flaw dpx_superblock_check(const void *data, const dpx_geometry *geometry)
 {
     const dpx_disk_superblock *block = data;

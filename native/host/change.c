@@ -144,7 +144,8 @@ dpx_status dpx_host_resolve(dpx_host *host, uint32_t area, uint64_t timeout, dpx
     dpx_status status = start(&work, host, timeout, failure);
     if (status != DPX_OK)
         return status;
-    if (area >= host->geometry.max_leases)
+    /* Lease 0 does not change, so nothing is half done there; and it would wait for itself to be released. */
+    if (area >= host->geometry.max_leases || area == DPX_DIRECTORY_AREA)
         status = dpx_fail(failure, DPX_E_INVALID);
     else
         status = run(&work, DPX_CHANGE_RESOLVE, area);

@@ -5,7 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#define LOOK_BYTES 4096u
+#define RECORDS_AT 4096u /* where the slot records begin, whatever the shape */
+#define LOOK_BYTES 8192u
 
 static void blame(dpx_look *look, const dpx_member *member, dpx_status status, int error)
 {
@@ -38,6 +39,19 @@ static void judge_superblock(dpx_look *look, const dpx_member *member, const uin
         blame(look, member, DPX_E_SUPERBLOCK, 0);
         break;
     }
+}
+
+/* A superblock that another disk's was written over: the records behind it tell.  (Believed, it would shut out the
+ * disk that it was copied from, or let this one's blocks be judged as another's.) */
+static void judge_records(dpx_look *look, const dpx_member *member, const uint8_t *data, size_t bytes)
+{
+    if (look->failure.status != DPX_OK || bytes <= RECORDS_AT)
+        return;
+    dpx_flaw flaw = dpx_superblock_belongs(&look->geometry, look->index, data + RECORDS_AT, bytes - RECORDS_AT);
+    if (flaw == DPX_SOUND)
+        return;
+    look->failure.flaw = flaw;
+    blame(look, member, DPX_E_SUPERBLOCK, 0);
 }
 
 /* Room enough, and blocks that the device can write whole. */
@@ -83,6 +97,7 @@ void dpx_look_at(dpx_member *member, uint32_t block_size, uint64_t open_by, uint
         return;
     }
     judge_superblock(look, member, data, bytes);
+    judge_records(look, member, data, bytes);
     judge_device(look, member);
 }
 

@@ -256,6 +256,38 @@ static void superblock_round_trip(void)
     }
 }
 
+static void put_records(uint8_t *records, const dpx_geometry *geometry, uint32_t disk, uint32_t count)
+{
+    dpx_slot_record record = slot_sample();
+    for (record.who.slot = 0; record.who.slot < count; record.who.slot++)
+        dpx_slot_encode(records + (size_t)record.who.slot * geometry->block_size, geometry, disk, &record);
+}
+
+static void records_tell_whose_superblock_it_is(void)
+{
+    static uint8_t records[8192];
+    for (uint32_t size = 512; size <= 4096; size *= 8) {
+        dpx_geometry geometry = sample(size, 3), other = sample(size, 3), wide = sample(4608 - size, 3);
+        other.uuid.bytes[3] ^= 1;
+        memset(records, 0, sizeof records);
+        CHECK_EQ(dpx_superblock_belongs(&geometry, 1, records, 4096), DPX_SOUND); /* they tell nothing */
+        put_records(records, &geometry, 1, 4096 / size);
+        CHECK_EQ(dpx_superblock_belongs(&geometry, 1, records, 4096), DPX_SOUND);
+        CHECK_EQ(dpx_superblock_belongs(&geometry, 2, records, 4096), DPX_FLAW_DISK);
+        CHECK_EQ(dpx_superblock_belongs(&other, 1, records, 4096), DPX_FLAW_LOCKSPACE);
+        CHECK_EQ(dpx_superblock_belongs(&wide, 0, records, 4096), DPX_FLAW_DISK); /* of another block size */
+        records[100] ^= 1; /* a damaged one tells nothing */
+        CHECK_EQ(dpx_superblock_belongs(&geometry, 2, records, 4096), size == 512 ? DPX_FLAW_DISK : DPX_SOUND);
+        CHECK_EQ(dpx_superblock_belongs(&geometry, 2, records, size - 1), DPX_SOUND); /* cut off */
+        if (size == 4096)
+            continue;
+        put_records(records, &geometry, 2, 4); /* a block or two that strayed there prove nothing */
+        CHECK_EQ(dpx_superblock_belongs(&geometry, 1, records, 4096), DPX_SOUND);
+        put_records(records, &geometry, 2, 5);
+        CHECK_EQ(dpx_superblock_belongs(&geometry, 1, records, 4096), DPX_FLAW_DISK);
+    }
+}
+
 static void slot_round_trip(void)
 {
     dpx_geometry geometry = sample(512, 3);
@@ -396,6 +428,7 @@ int main(void)
     RUN(names);
     RUN(home_areas_spread);
     RUN(superblock_round_trip);
+    RUN(records_tell_whose_superblock_it_is);
     RUN(slot_round_trip);
     RUN(notice_round_trip);
     RUN(header_round_trip);
