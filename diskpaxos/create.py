@@ -185,10 +185,11 @@ class Undo:
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if error is not None and not self.disk.block_device:
+            alive = isinstance(error, InUseError) and error.moving  # who may need the room
             try:
                 if self.disk.created:
                     Path(self.disk.path).unlink(missing_ok=True)
-                elif not self.disk.written and self.disk.size != self.size:
+                elif not self.disk.written and not alive:
                     self.disk.resize(self.size)
             except (OSError, DiskPaxosError) as trouble:
                 error.add_note(f"cleaning up {self.disk.path}: {trouble}")
@@ -236,7 +237,8 @@ def refuse_content(disks: list[RawDisk], force: bool, progress: Progress) -> Non
             raise InUseError(disk.path, users, False)
         if not force:
             name = geometry.name.decode("utf-8", "replace")
-            raise NotEmptyError(disk.path, f"a diskpaxos lockspace {name!r}, without hosts")
+            what = f"a diskpaxos lockspace {name!r}, without hosts"
+            raise NotEmptyError(disk.path, what if geometry.disks == 1 else f"disk {index} of {what}")
         if users:
             occupied.append((disk, geometry, index))
     if occupied:
@@ -293,8 +295,9 @@ def _describe(disk: RawDisk, view: memoryview) -> str:
 def _write(disks: list[RawDisk], geometry: _core.Geometry, progress: Progress) -> None:
     size = geometry.total_blocks * geometry.block_size
     for disk in disks:
+        disk.allocate(size)  # what fails for want of room has not written anything yet
+    for disk in disks:
         destroy_superblock(disk)
-        disk.allocate(size)
     total = size * len(disks)
     done = 0
     view = aligned_view(CHUNK)

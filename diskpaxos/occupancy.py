@@ -4,6 +4,7 @@ overwritten, or its superblock is made anew."""
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -11,6 +12,8 @@ from diskpaxos import _core
 from diskpaxos.errors import InUseError
 from diskpaxos.layout import SLOTS_OFFSET, Kind, SlotState, geometry_from, number, text
 from diskpaxos.rawdisk import RawDisk, aligned_view
+
+_TABLE = 64 << 10  # bytes of a disk that are searched for a record which tells the shape
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,21 +47,31 @@ class SlotImage:
 
 
 def find_geometry(disk: RawDisk) -> tuple[_core.Geometry, int] | None:
-    """Shape and disk index of the lockspace on ``disk``: from its superblock, else from the first
-    slot record that still tells them; None when there is nothing of the kind."""
+    """Shape and disk index of the lockspace on ``disk``: from its superblock, else from the first slot
+    record that is sound, else from what most of the damaged ones tell; None when there is nothing of the kind."""
     if disk.size < 2 * SLOTS_OFFSET:
         return None
-    view = aligned_view(2 * SLOTS_OFFSET)
+    view = aligned_view(min(_TABLE, disk.size // 4096 * 4096))
     disk.read(0, view)
     _, geometry, index, _ = _core.superblock_decode(view[:SLOTS_OFFSET])
     if geometry is not None:
         return geometry, index
-    for offset in range(SLOTS_OFFSET, 2 * SLOTS_OFFSET, 512):
+    shapes: dict[tuple[object, ...], tuple[_core.Geometry, int]] = {}
+    votes = Counter[tuple[object, ...]]()
+    for offset in range(SLOTS_OFFSET, len(view), 512):
         block = bytes(view[offset : offset + 512])
         found = geometry_from(block, Kind.SLOT)
-        if found is not None and number(block, Kind.SLOT, "disk") < found.disks:
-            return found, number(block, Kind.SLOT, "disk")
-    return None
+        if found is None or (index := number(block, Kind.SLOT, "disk")) >= found.disks:
+            continue
+        end = offset + found.block_size
+        if offset % found.block_size == 0 and end <= len(view):
+            whole = view[offset:end]
+            if found.check(whole, index, offset // found.block_size)[0] == 0:
+                return found, index
+        key = (found.uuid, found.block_size, found.max_hosts, index, found.dead_time)
+        shapes.setdefault(key, (found, index))
+        votes[key] += 1
+    return shapes[votes.most_common(1)[0][0]] if votes else None
 
 
 def read_slots(disk: RawDisk, geometry: _core.Geometry, index: int) -> SlotImage:
@@ -70,9 +83,11 @@ def read_slots(disk: RawDisk, geometry: _core.Geometry, index: int) -> SlotImage
 
 
 def require_silence(
-    disks: list[tuple[RawDisk, _core.Geometry, int]], progress: Callable[[str, int, int], object] | None
-) -> None:
-    """Watch the slot records of all ``disks`` for T_dead.
+    disks: list[tuple[RawDisk, _core.Geometry, int]],
+    progress: Callable[[str, int, int], object] | None,
+    period: int | None = None,
+) -> list[SlotImage]:
+    """Watch the slot records of all ``disks`` for ``period`` ns, or T_dead, and return them.
 
     Any change means that somebody is alive.  The lifetime of a host that wrote nothing for so long
     is over, its holders are stopped and its watchdog has fired: what it protected may be taken.
@@ -80,8 +95,8 @@ def require_silence(
     :raises InUseError: a record changed
     """
     first = [read_slots(*disk) for disk in disks]
-    longest = max(image.geometry.dead_time for image in first)
-    period = min(image.geometry.outage_tolerance for image in first) / 16e9
+    longest = period if period is not None else max(image.geometry.dead_time for image in first)
+    pause = min(image.geometry.outage_tolerance for image in first) / 16e9
     begin = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
     while True:
         asked = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
@@ -91,8 +106,8 @@ def require_silence(
         if progress is not None:
             progress("watching for heartbeats, seconds", elapsed // 10**9, -(-longest // 10**9))
         if elapsed == longest:
-            return
-        time.sleep(min(period, (longest - elapsed) / 1e9, 1.0))
+            return first
+        time.sleep(min(pause, (longest - elapsed) / 1e9, 1.0))
 
 
 def _compare(path: str, before: SlotImage, now: SlotImage) -> None:

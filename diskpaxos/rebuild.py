@@ -1,11 +1,12 @@
 """Making a disk of several anew from the others, and a lost superblock from the records that repeat it.
 
-*A disk.*  While it is rebuilt nobody counts it, because it has no superblock.  A host that still has
-the old one open would write to it meanwhile, so its slot records are zeroed and watched first: a
-heartbeat that appears there means such a host, and the rebuilding stops.  Then every block is copied
-in its newest sound copy from the others, of which a majority of *all* disks must answer.  Last come the
-superblocks: its own, and in the others its raised disk generation, so that the disk that was replaced
-no longer counts should it ever return.
+*A disk.*  Nothing is written before all was looked at: a disk that is as good as what would be put there
+is refused, and so is one that a host uses.  A host that has it open writes a heartbeat there within S, or
+its life is over: the slot records are watched for that long.  Then the superblock goes, so that nobody
+counts the disk while it is rebuilt; who took it up before that would write within S again, and has
+his disk back.  Then every block is copied in its newest sound copy from the others, of which a majority of *all*
+disks must answer.  Last come the superblocks: its own, and in the others its raised disk generation, so that
+the disk that was replaced no longer counts should it ever return.
 
 What hosts write to the other disks meanwhile is on a majority without this one, so that it does not
 matter that this one lacks it.
@@ -15,7 +16,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -26,7 +27,6 @@ from diskpaxos.errors import (
     BlockSizeError,
     DamagedError,
     DeviceSizeError,
-    InUseError,
     InvalidArgumentError,
     NotFormattedError,
     SameDiskError,
@@ -49,7 +49,8 @@ def rebuild_disk(paths: Paths, target: StrPath, *, force: bool = False, progress
 
     :param paths: the other disks; a majority of the lockspace's disks, ``target`` not among them
     :param target: the new disk: a device, or a file (made when missing); what lies there is lost
-    :param force: overwrite a target that is not empty and is not a disk of this lockspace
+    :param force: overwrite a target that is not empty, unless a host uses it; not needed for an outdated copy of
+        the disk that is missing, or one whose superblock is lost
     :raises NoMajorityError, DiskCountError: too few other disks
     :raises InUseError: a host still writes to ``target``
     :raises NotEmptyError, DeviceSizeError, BlockSizeError, PathError: the target cannot be used
@@ -65,11 +66,11 @@ def rebuild_disk(paths: Paths, target: StrPath, *, force: bool = False, progress
         with ExitStack() as stack:
             disk = stack.enter_context(RawDisk(aim, write=True, create=True, exclusive=True))
             stack.push(Undo(disk).__exit__)
-            _refuse_target(space, disk, listed, force)
-            size = space.geometry.total_blocks * space.geometry.block_size
-            destroy_superblock(disk)
-            disk.allocate(size)
-            _watch_target(space, disk, progress)
+            _refuse_target(space, disk, index, listed, force, progress)
+            for _ in _sound_blocks(space):
+                pass  # all of them are there, before anything is lost
+            disk.allocate(space.geometry.total_blocks * space.geometry.block_size)
+            _empty_target(space, disk, index, progress)
             _copy(space, disk, index, progress)
             _publish(space, disk, index)
             disk.created = False
@@ -88,7 +89,9 @@ def _missing_index(space: Lockspace) -> int:
     return missing[0]
 
 
-def _refuse_target(space: Lockspace, disk: RawDisk, others: Sequence[str], force: bool) -> None:
+def _refuse_target(
+    space: Lockspace, disk: RawDisk, index: int, others: Sequence[str], force: bool, progress: Progress
+) -> None:
     geometry = space.geometry
     with ExitStack() as stack:
         readers = [stack.enter_context(RawDisk(path, write=False)) for path in others]
@@ -101,47 +104,45 @@ def _refuse_target(space: Lockspace, disk: RawDisk, others: Sequence[str], force
     wanted = geometry.total_blocks * geometry.block_size
     if disk.block_device and disk.size < wanted:
         raise DeviceSizeError(disk.path, disk.size, wanted)
+    if not _made_for_this(disk, geometry, index):
+        refuse_content([disk], force, progress)
+
+
+def _made_for_this(disk: RawDisk, geometry: _core.Geometry, index: int) -> bool:
+    """An outdated copy of the missing disk, or one whose superblock is lost (an interrupted rebuild, too)."""
     found = find_geometry(disk)
-    if found is not None and found[0].uuid == geometry.uuid:
-        return  # an old copy, or an interrupted rebuild: made for this
-    refuse_content([disk], force, None)
+    if found is None or found[0].uuid != geometry.uuid or found[1] != index:
+        return False
+    stands = _superblock_of(disk)
+    return stands is None or stands.disk_generations[index] < geometry.disk_generations[index]
 
 
-def _watch_target(space: Lockspace, disk: RawDisk, progress: Progress) -> None:
-    """Zero the slot records and see whether anybody writes there, for longer than a host can live
-    without a heartbeat."""
-    geometry = space.geometry
-    start, size = geometry.slots_at * geometry.block_size, geometry.max_hosts * geometry.block_size
-    blank = aligned_view(size)
-    disk.write(start, blank)
-    disk.sync()
-    seconds = geometry.outage_tolerance / 1e9
-    end = _core.now() + geometry.outage_tolerance
-    while True:
-        view = aligned_view(size)
-        asked = _core.now()
-        disk.read(start, view)
-        if view != blank:
-            written = [
-                slot
-                for slot in range(geometry.max_hosts)
-                if any(view[slot * geometry.block_size : (slot + 1) * geometry.block_size])
-            ]
-            raise InUseError(disk.path, tuple(f"slot {slot}" for slot in written), True)
-        left = (end - asked) / 1e9
-        if progress is not None:
-            progress("watching for heartbeats, seconds", round(seconds - max(left, 0)), round(seconds))
-        if left <= 0:
-            return
-        time.sleep(min(left, seconds / 16, 1.0))
+def _empty_target(space: Lockspace, disk: RawDisk, index: int, progress: Progress) -> None:
+    """Have a disk without a superblock that nobody uses; else leave it as it was."""
+    target = [(disk, space.geometry, index)]
+    require_silence(target, progress, space.geometry.outage_tolerance)
+    if _superblock_of(disk) is None:
+        return
+    before = aligned_view(4096)
+    disk.read(0, before)
+    try:
+        destroy_superblock(disk)
+        require_silence(target, progress, space.geometry.outage_tolerance)
+    except BaseException:
+        disk.write(0, before)
+        disk.sync()
+        raise
 
 
-def _copy(space: Lockspace, disk: RawDisk, index: int, progress: Progress) -> None:
+def _sound_blocks(space: Lockspace) -> Iterator[tuple[int, bytes]]:
+    """Every block but the superblock in its newest sound copy, some MiB at a time: (first block, bytes).
+
+    :raises DamagedError: one has none on a majority
+    """
     from diskpaxos.inspect import read_blocks
 
     geometry = space.geometry
-    size = geometry.block_size
-    step = CHUNK // size
+    step = CHUNK // geometry.block_size
     regions = ((geometry.slots_at, geometry.notices_at), (geometry.notices_at, geometry.total_blocks))
     for begin, end in regions:  # apart: copies of slot records are ordered by a rule of their own
         for first in range(begin, end, step):
@@ -155,12 +156,18 @@ def _copy(space: Lockspace, disk: RawDisk, index: int, progress: Progress) -> No
                     flaw = next((int(f) for f in again.flaws[:, 0] if f and f < len(_core.FLAWS)), 0)
                     raise DamagedError(space.paths[0], _core.FLAWS[flaw], -1, block)
                 blocks.data[position] = again.data[0]
-            view = aligned_view(len(blocks.data) * size)
-            view[:] = blocks.data.tobytes()
-            geometry.seal(view, index)
-            disk.write(first * size, view)
-            if progress is not None:
-                progress("copying, bytes", (first * size) + len(view), geometry.total_blocks * size)
+            yield first, blocks.data.tobytes()
+
+
+def _copy(space: Lockspace, disk: RawDisk, index: int, progress: Progress) -> None:
+    size, total = space.geometry.block_size, space.geometry.total_blocks
+    for first, data in _sound_blocks(space):
+        view = aligned_view(len(data))
+        view[:] = data
+        space.geometry.seal(view, index)
+        disk.write(first * size, view)
+        if progress is not None:
+            progress("copying, bytes", first * size + len(data), total * size)
     disk.sync()
 
 
@@ -171,7 +178,7 @@ def _publish(space: Lockspace, disk: RawDisk, index: int) -> None:
     generations = list(old.disk_generations)
     generations[index] += 1
     geometry = reshaped(old, disk_generations=generations)
-    sequence = 1 + max(_sequences(space), default=0)
+    sequence = 1 + max(sequences(space), default=0)
     write_superblock(disk, geometry, index, sequence)
     for state in space._use().disks():
         if state.online and state.disk != index:
@@ -179,7 +186,8 @@ def _publish(space: Lockspace, disk: RawDisk, index: int) -> None:
                 write_superblock(other, geometry, state.disk, sequence)
 
 
-def _sequences(space: Lockspace) -> list[int]:
+def sequences(space: Lockspace) -> list[int]:
+    """Of the sound superblocks."""
     from diskpaxos.check import raw_copies
 
     decoded = [_core.superblock_decode(data) for data in raw_copies(space, 0) if data is not None]
@@ -227,7 +235,7 @@ def rebuild_superblocks(paths: Paths, *, progress: Progress = None) -> list[str]
     with ExitStack() as stack:
         disks = [stack.enter_context(RawDisk(path, write=True, exclusive=True)) for path in listed]
         refuse_same(disks)
-        votes = [_vote(disk, progress) for disk in disks]
+        votes = [identify(disk, progress) for disk in disks]
         geometry = _agreed(disks, votes)
         occupied = []
         for disk, (found, index, _) in zip(disks, votes, strict=True):
@@ -240,7 +248,7 @@ def rebuild_superblocks(paths: Paths, *, progress: Progress = None) -> list[str]
             require_silence(occupied, progress)
         made = []
         for disk, _, index in occupied:
-            if _superblock_of(disk) is None:
+            if not _is_superblock_of(disk, geometry, index):
                 write_superblock(disk, geometry, index, time.time_ns() // 10**9)
                 made.append(disk.path)
         return made
@@ -252,8 +260,21 @@ def _superblock_of(disk: RawDisk) -> _core.Geometry | None:
     return _core.superblock_decode(view)[1]
 
 
-def _vote(disk: RawDisk, progress: Progress) -> tuple[_core.Geometry, int, list[_core.Geometry]]:
-    """What the sound records of one disk say: the shape, the disk's index, every timing found."""
+def _is_superblock_of(disk: RawDisk, geometry: _core.Geometry, index: int) -> bool:
+    """Not another disk's that was written over it."""
+    view = aligned_view(4096)
+    disk.read(0, view)
+    _, found, its_index, _ = _core.superblock_decode(view)
+    return found is not None and found.uuid == geometry.uuid and its_index == index
+
+
+def identify(disk: RawDisk, progress: Progress) -> tuple[_core.Geometry, int, list[_core.Geometry]]:
+    """What the sound records of one disk say, whatever its superblock does: the shape, the disk's index, and
+    the shape as each record repeats it.
+
+    :raises DamagedError: fewer than half of the slot records and headers agree
+    :raises NotFormattedError: nothing there says what it was
+    """
     candidates = Counter[tuple[object, ...]]()
     shapes: dict[tuple[object, ...], tuple[_core.Geometry, int]] = {}
     view = aligned_view(min(CHUNK, disk.size // 4096 * 4096))
