@@ -109,7 +109,9 @@ def _disks(space: Lockspace) -> Iterator[Finding]:
     for state in states:
         if not state.online:
             remedy = "bring it back"
-            if state.trouble in ("outdated_disk", "not_lockspace", "superblock"):
+            if state.trouble in ("not_lockspace", "superblock"):
+                remedy = "diskpaxos repair"  # which says so where only a rebuild helps
+            elif state.trouble == "outdated_disk":
                 remedy = "diskpaxos rebuild"
             why = os.strerror(state.errno) if state.errno else state.trouble.replace("_", " ")
             text = f"{state.path} is not used: {why}"
@@ -134,7 +136,9 @@ def _superblocks(space: Lockspace) -> Iterator[Finding]:
             yield Finding("error", "damaged-superblock", text, "diskpaxos repair", disk=disk, block=0)
         elif index != disk or found.uuid != geometry.uuid:
             text = f"the superblock of disk {disk} has changed since it was opened"
-            yield Finding("error", "foreign-superblock", text, "find out what wrote to it", disk=disk, block=0)
+            yield Finding(
+                "error", "foreign-superblock", text, "diskpaxos repair; find out what wrote to it", disk=disk, block=0
+            )
         elif found.disk_generations != geometry.disk_generations:
             text = f"the superblock of disk {disk} does not know of the last rebuild"
             yield Finding("warning", "old-superblock", text, "diskpaxos repair", disk=disk, block=0)

@@ -334,6 +334,8 @@ class Host:
         limit, core = nanoseconds(timeout), self._use()
         if not 0 <= area < self._space.geometry.max_leases:
             raise InvalidArgumentError(f"there is no area {area}")
+        if area == _core.DIRECTORY_AREA:
+            raise InvalidArgumentError("area 0 is the directory, whose header does not change: nothing is half done")
         with self._told(f"resolve area {area}"):
             core.resolve(area, limit)
 

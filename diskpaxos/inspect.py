@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from diskpaxos.lockspace import Lockspace
 
 Array = np.ndarray[Any, np.dtype[Any]]
+Progress = Callable[[str, int, int], object] | None
 
 #: Flaw of a block whose disk did not answer; the others index into ``_core.FLAWS``.
 UNREAD = 255
@@ -208,11 +209,12 @@ def read_slots(space: Lockspace) -> Blocks:
     return blocks
 
 
-def watch_slots(space: Lockspace, seconds: float) -> list[Sight]:
-    """Read the slot records, and again and again for ``seconds``."""
+def watch_slots(space: Lockspace, seconds: float, progress: Progress = None) -> list[Sight]:
+    """Read the slot records, and again and again until ``seconds`` have passed from the completion of the first
+    read to the issue of the last: a slot that was still for less has changed, however slow the reads were."""
     if seconds < 0:
         raise InvalidArgumentError(f"cannot watch for {seconds!r} seconds")
-    begin = _core.now()
+    wanted, begin = round(seconds * 1e9), 0
     sights: list[Sight] = []
     while True:
         issued = _core.now()
@@ -230,9 +232,13 @@ def watch_slots(space: Lockspace, seconds: float) -> list[Sight]:
             else:
                 beat = record["generation"] == sight.record["generation"]
                 sights[slot] = Sight(record, sound, bool(beat), completed, completed)
-        left = begin + seconds * 1e9 - _core.now()
-        if left <= 0:
+        begin = begin or completed
+        if progress is not None and wanted:
+            passed = min(max(issued - begin, 0), wanted)
+            progress("watching for heartbeats, seconds", passed // 10**9, -(-wanted // 10**9))
+        if wanted == 0 or issued >= begin + wanted:
             return sights
+        left = max(begin + wanted - _core.now(), 0)
         time.sleep(min(left / 1e9, max(space.geometry.outage_tolerance / 32e9, 0.005)))
 
 
@@ -262,9 +268,11 @@ def host_views(space: Lockspace, watch: float) -> list[HostInfo]:
 
 def _host_view(geometry: _core.Geometry, slot: int, sight: Sight) -> HostInfo:
     record = sight.record
-    dead_time = _core.dead_time(
-        int(record["outage_tolerance"]), int(record["kill_grace"]), int(record["watchdog_timeout"])
-    )
+    dead_time = geometry.dead_time  # nothing in a damaged record is to be believed
+    if sight.sound:
+        dead_time = _core.dead_time(
+            int(record["outage_tolerance"]), int(record["kill_grace"]), int(record["watchdog_timeout"])
+        )
     silent_for = sight.still_to - sight.still_from
     if not sight.sound:
         liveness = Liveness.DAMAGED

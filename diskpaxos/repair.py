@@ -18,20 +18,21 @@ import numpy as np
 
 from diskpaxos import _core
 from diskpaxos.check import DamagedBlock, raw_copies, survey
+from diskpaxos.create import write_superblock
 from diskpaxos.errors import DiskPaxosError, HeldError
 from diskpaxos.failure import translated
 from diskpaxos.inspect import (
     READ_TIMEOUT,
     area_chunks,
     block_dtype,
-    disks_in_use,
     host_views,
     read_blocks,
     read_slots,
     watch_slots,
 )
 from diskpaxos.layout import Kind, LeaseState, SlotState
-from diskpaxos.rawdisk import aligned_view
+from diskpaxos.rawdisk import RawDisk, aligned_view
+from diskpaxos.rebuild import identify, sequences
 from diskpaxos.views import HostInfo, Liveness
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ def repair(space: Lockspace, *, progress: Progress = None) -> RepairReport:
     """See :meth:`Lockspace.repair`."""
     report = RepairReport()
     _superblocks(space, report)
+    _unused_disks(space, report)
     damage = survey(space)
     report.left += damage.unread.values()
     for item in (item for item in damage.blocks if item.kind is Kind.GROUP):  # nobody's yet: empty on every disk
@@ -104,29 +106,72 @@ def _old_header(space: Lockspace, area: int) -> DamagedBlock:
 
 
 def _superblocks(space: Lockspace, report: RepairReport) -> None:
-    """Those that are damaged or do not know of the last rebuild; the lockspace is open, so a majority agrees."""
+    """Those that are damaged, another disk's, or do not know of the last rebuild; the lockspace is open, so a
+    majority agrees."""
     geometry = space.geometry
-    sequences, wrong = [0], []
-    used = disks_in_use(space)
+    wrong = []
+    used = {state.disk: state.path for state in space._use().disks() if state.online}
     for disk, data in enumerate(raw_copies(space, 0)):
         if data is None and disk in used:
             report.left.append(f"superblock of disk {disk}: could not be read")
         if data is None:
             continue
-        _, found, index, sequence = _core.superblock_decode(data)
+        _, found, index, _ = _core.superblock_decode(data)
         if found is None:
             wrong.append(disk)
         elif found.uuid != geometry.uuid or index != disk:
-            report.left.append(f"superblock of disk {disk}: another disk's; find out what wrote to it")
-        else:
-            sequences.append(sequence)
-            if found.disk_generations[disk] == geometry.disk_generations[disk] != 0 and (
-                found.disk_generations != geometry.disk_generations
-            ):
+            if disk in used and not _why_not(space, used[disk], disk):
                 wrong.append(disk)
+            else:
+                report.left.append(f"superblock of disk {disk}: another disk's; find out what wrote to it")
+        elif found.disk_generations[disk] == geometry.disk_generations[disk] != 0 and (
+            found.disk_generations != geometry.disk_generations
+        ):
+            wrong.append(disk)
+    sequence = 1 + max(sequences(space), default=0)
     for disk in wrong:
-        _write(space, [disk], 0, [geometry.encode_superblock(disk, max(sequences) + 1, time.time_ns())])
+        _write(space, [disk], 0, [geometry.encode_superblock(disk, sequence, time.time_ns())])
         report.mended.append(f"superblock of disk {disk}")
+
+
+def _unused_disks(space: Lockspace, report: RepairReport) -> None:
+    """Disks that nobody uses since their superblocks are no good: their own records may tell which they are."""
+    states = space._use().disks()
+    taken = {state.disk for state in states if state.online}
+    missing = set(range(space.geometry.disks)) - taken
+    for state in states:
+        if state.online or state.trouble not in ("superblock", "not_lockspace"):
+            continue
+        try:
+            with RawDisk(state.path, write=True) as disk:
+                index = identify(disk, None)[1]
+                why = _why_not(space, state.path, index) if index in missing else "its place is taken"
+                if not why:
+                    write_superblock(disk, space.geometry, index, 1 + max(sequences(space), default=0))
+                    missing.remove(index)
+                    report.mended.append(f"superblock of disk {index}")
+        except DiskPaxosError as error:
+            why = error.what
+        if why:
+            others = "".join(f" --lockspace {path}" for path in space.paths if path != state.path)
+            advice = f"if it is to be made anew, `diskpaxos rebuild{others} {state.path}`"
+            report.left.append(f"superblock of {state.path}: {why}; {advice}")
+
+
+def _why_not(space: Lockspace, path: str, index: int) -> str:
+    """Why the disk at ``path`` is not to be given the superblock of disk ``index``; "" when its slot records and
+    headers say that it is that one, and no other replaced it since."""
+    geometry = space.geometry
+    try:
+        with RawDisk(path, write=False) as disk:
+            found, its_index, shapes = identify(disk, None)
+    except DiskPaxosError as error:
+        return error.what
+    if found.uuid != geometry.uuid or its_index != index:
+        return "its records are those of another disk"
+    if max(shape.disk_generations[index] for shape in shapes) < geometry.disk_generations[index]:
+        return "an older one than the disk that replaced it"
+    return ""
 
 
 # ---- one slot at a time, by its owner
@@ -218,23 +263,40 @@ def _own(space: Lockspace, host: Host, item: DamagedBlock, report: RepairReport)
         # Its sound copies are those of the slot's earlier lives, carried on: the same for every disk.
         data = read_blocks(space, item.block, 1).data[0].tobytes()
         _write(space, list(item.flaws), item.block, [data])
-    else:
-        # The heartbeat writes the record; give it the time for one.
-        time.sleep(space.geometry.outage_tolerance / 6e9)
-    again = read_blocks(space, item.block, 1).flaws[:, 0].tolist()
-    if any(again[disk] != 0 for disk in item.flaws):
-        report.left.append(f"{_name(item)}: still damaged after it was written")
-    else:
-        report.mended.append(_name(item))
+    # The record of the slot is written by the heartbeat.
+    _look_again(space, item, report)
+
+
+def _look_again(space: Lockspace, item: DamagedBlock, report: RepairReport) -> None:
+    """Is it sound now?  A majority has it; what goes to the other disks may come later, or with another heartbeat."""
+    end = _core.now() + space.geometry.outage_tolerance // 2
+    while True:
+        again = read_blocks(space, item.block, 1).flaws[:, 0].tolist()
+        if all(again[disk] == 0 for disk in item.flaws):
+            report.mended.append(_name(item))
+            return
+        if _core.now() >= end:
+            report.left.append(f"{_name(item)}: still damaged after it was written")
+            return
+        time.sleep(space.geometry.outage_tolerance / 64e9)
 
 
 def _headers(space: Lockspace, items: list[DamagedBlock], report: RepairReport) -> None:
+    for item in items:
+        if item.area == _core.DIRECTORY_AREA:
+            # It never changes while a host is joined: the copy of the majority is what belongs there.
+            data = read_blocks(space, item.block, 1).data[0].tobytes()
+            _write(space, list(item.flaws), item.block, [data])
+            _look_again(space, item, report)
+    items = [item for item in items if item.area != _core.DIRECTORY_AREA]
+    if not items:
+        return
     try:
         with space.member() as host:
             for item in items:
                 try:
                     host.resolve(item.area, _LIMIT)
-                    report.mended.append(_name(item))
+                    _look_again(space, item, report)
                 except DiskPaxosError as error:
                     report.left.append(f"{_name(item)}: {error}")
     except DiskPaxosError as error:
@@ -266,15 +328,13 @@ def _alive(space: Lockspace, progress: Progress) -> str:
     with space._lock:
         if any(host.alive for host in space._hosts):
             return "this process is joined itself"
-    views = host_views(space, 0.0)
-    if all(view.liveness is Liveness.FREE for view in views):
+    if all(view.liveness is Liveness.FREE for view in host_views(space, 0.0)):
         return ""
-    seconds = max(view.dead_time for view in views)
-    if progress is not None:
-        progress("watching for heartbeats, seconds", 0, round(seconds))
-    for slot, sight in enumerate(watch_slots(space, seconds)):
+    # By the superblock, which all hosts keep to.  (What damaged records say of their owners' timings is unknown.)
+    wanted = space.geometry.dead_time
+    for slot, sight in enumerate(watch_slots(space, wanted / 1e9, progress)):
         free = sight.sound and sight.record["state"] == SlotState.FREE
-        if not free and sight.still_to - sight.still_from < seconds * 0.99e9:
+        if not free and sight.still_to - sight.still_from < wanted:
             return f"slot {slot} wrote a heartbeat while it was watched"
     return ""
 

@@ -1,7 +1,8 @@
-"""What commands print: tables and facts for people, JSON for programs, progress on a terminal.
+"""What commands print: tables and facts for people, JSON for programs, progress on stderr.
 
 With `rich` (the extra `cli`) tables are drawn and progress is shown by it; without, and whenever
-the output is not a terminal, all is plain text.
+the output is not a terminal, all is plain text.  Into a log goes a line about what takes long, and
+another from time to time: nobody should wonder what a command waits for.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import enum
 import json
 import sys
+import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,6 +21,9 @@ from typing import Any
 import click
 
 Progress = Callable[[str, int, int], object]
+
+_LONG = 2.0  # seconds after which something that is not over yet is worth a line in a log …
+_AGAIN = 10.0  # … and how soon the next one
 
 
 def plain(value: object) -> Any:
@@ -109,9 +114,12 @@ def _rich_table(headings: Sequence[str], cells: list[list[str]], right: list[boo
 
 @contextmanager
 def progress(shown: bool = True) -> Iterator[Progress | None]:
-    """A function to tell how far something is; None when nobody would see it."""
-    if not shown or not sys.stderr.isatty():
+    """A function to tell how far something is; None when it is not to be shown."""
+    if not shown:
         yield None
+        return
+    if not sys.stderr.isatty():
+        yield _LogProgress()
         return
     try:
         from rich.console import Console
@@ -131,6 +139,22 @@ def progress(shown: bool = True) -> Iterator[Progress | None]:
             bars.update(tasks[action], completed=done, total=total)
 
         yield advance
+
+
+class _LogProgress:
+    """Lines for who cannot see a bar move."""
+
+    def __init__(self) -> None:
+        self.action = ""
+        self.next = 0.0
+
+    def __call__(self, action: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        if action != self.action:
+            self.action, self.next = action, now + _LONG
+        if now >= self.next and done < total:
+            self.next = now + _AGAIN
+            hint(f"{action}: {done:,} of {total:,}")
 
 
 def _plain_progress(action: str, done: int, total: int) -> None:

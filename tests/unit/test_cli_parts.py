@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from diskpaxos import errors
-from diskpaxos.cli import cli, guard
+from diskpaxos.cli import cli, guard, output
 from diskpaxos.cli.durations import format_duration, parse_duration
 from diskpaxos.cli.exit_codes import ExitCode
 from diskpaxos.cli.output import plain, printable, size
@@ -258,3 +258,22 @@ def test_a_guard_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, tmp_p
     monkeypatch.setattr(guard, "PROGRAM", tmp_path / "_guard")
     with pytest.raises(guard.GuardError, match=r"cannot start .*_guard: No such file"):
         guard.Guard(["true"], {})
+
+
+def test_what_takes_long_leaves_lines_in_a_log(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A cron job's mail, a service's journal: no terminal, and yet nobody wonders what is waited for."""
+    now = 100.0
+    monkeypatch.setattr(output.time, "monotonic", lambda: now)
+    with output.progress() as advance:
+        assert advance is not None
+        for second in range(72):
+            now = 100.0 + second
+            advance("watching for heartbeats, seconds", second, 72)
+        advance("quick", 0, 1)
+        advance("quick", 1, 1)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "diskpaxos: watching for heartbeats, seconds: 2 of 72"
+    assert len(lines) == 7
+    assert not any("quick" in line for line in lines)
