@@ -1,12 +1,14 @@
 """Formatting a lockspace.
 
-Nothing is written before everything was looked at, on every disk.  Then the old superblocks are
-destroyed, all other blocks written and made durable, and only then the new superblocks: whatever
-interrupts this, there is never a superblock without the blocks that it speaks of.
+Nothing is written before everything was looked at, on every disk.  Then a claim takes the place of the
+old superblocks (:mod:`diskpaxos.claim`: of several that begin at once one goes on), all other blocks are written,
+made durable and read back, and only then come the new superblocks: whatever interrupts this, there is
+never a superblock without the blocks that it speaks of.
 """
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 import time
@@ -18,7 +20,9 @@ from pathlib import Path
 
 from diskpaxos import _core
 from diskpaxos.arguments import name_bytes
+from diskpaxos.claim import HEAD, TRIES, MediumClaim, is_claimed, read_head
 from diskpaxos.errors import (
+    BeingFormattedError,
     BlockSizeError,
     DeviceSizeError,
     DiskPaxosError,
@@ -27,7 +31,7 @@ from diskpaxos.errors import (
     NotEmptyError,
     StorageError,
 )
-from diskpaxos.occupancy import find_geometry, read_slots, require_silence
+from diskpaxos.occupancy import SlotImage, find_geometry, read_slots, refuse_moved, require_silence
 from diskpaxos.rawdisk import CHUNK, RawDisk, aligned_view, refuse_same
 
 _HEAD = 4 << 20  # bytes of a device that are looked at before it is called empty, and …
@@ -51,7 +55,10 @@ _SIGNATURES = (
     (510, b"\x55\xaa", "a partition table or boot sector"),
 )
 
+_PASSES = 3  # of writing and reading back, before storage counts as one that forgets
+
 Progress = Callable[[str, int, int], object] | None
+Place = tuple[RawDisk, _core.Geometry, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,47 +165,77 @@ def create_lockspace(paths: tuple[str, ...], plan: Plan, *, force: bool, progres
         geometry = plan.geometry(_block_size(disks, plan))
         for disk in disks:
             _refuse_unfit(disk, geometry)
-        refuse_content(disks, force, progress)
+        claim = MediumClaim(disks, progress)
+        written = False
         try:
-            _write(disks, geometry, progress)
+            _have(claim, geometry, force, progress)
+            written = True
+            _write(claim, geometry, progress)
+        except BeingFormattedError:
+            claim.withdraw(written)
+            raise
         except StorageError as error:
-            left = _withdraw(disks)
-            effect = "no valid lockspace is there now"
-            if left:
-                effect = f"{', '.join(left)} may have a superblock already, which could not be destroyed again"
+            effect = claim.withdraw_text(written)
             raise StorageError(error.action, error.errno, path=error.path, effect=effect) from None
         except BaseException:
-            _withdraw(disks)
+            claim.withdraw(written)
             raise
         for disk in disks:
             disk.created = False  # it stays
         return geometry
 
 
+def _have(claim: MediumClaim, geometry: _core.Geometry, force: bool, progress: Progress) -> None:
+    """Claim the disks, if what lies there may go.
+
+    :raises NotEmptyError, InUseError: something lies there that must not be overwritten
+    :raises BeingFormattedError: another one was faster
+    """
+    first: list[bytes | None] | None = None
+    disks = claim.disks
+    for _ in range(TRIES):
+        claim.look()
+        lay = [found[0].uuid if (found := find_geometry(disk)) else None for disk in disks]
+        first = first or lay
+        if lay != first:  # under a claim of ours that came late
+            raise BeingFormattedError(disks[0].path)
+        vacant = refuse_content(disks, force, progress)
+        for disk in disks:
+            disk.allocate(geometry.total_blocks * geometry.block_size)  # nothing is lost for want of room
+        if claim.take():
+            for place, image in vacant:  # who joined between the last look there and our claim
+                refuse_moved(place[0].path, image, read_slots(*place))
+            return
+    raise StorageError("claim", errno.ETIMEDOUT, path=disks[0].path)
+
+
 class Undo:
     """After a failure: remove a file that was made here; give another one, not written to yet, its
-    length back."""
+    length back.  Not where another one formats it or may be about to, or a living host needs the room."""
 
     def __init__(self, disk: RawDisk) -> None:
         self.disk = disk
         self.size = disk.size
+        self.head = read_head(disk)
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if error is not None and not self.disk.block_device:
-            alive = isinstance(error, InUseError) and error.moving  # who may need the room
-            try:
-                if self.disk.created:
-                    Path(self.disk.path).unlink(missing_ok=True)
-                elif not self.disk.written and not alive:
-                    self.disk.resize(self.size)
-            except (OSError, DiskPaxosError) as trouble:
-                error.add_note(f"cleaning up {self.disk.path}: {trouble}")
+        alive = isinstance(error, InUseError) and error.moving
+        if error is None or alive or isinstance(error, BeingFormattedError) or self.disk.block_device:
+            return
+        try:
+            if read_head(self.disk) != self.head:
+                return
+            if self.disk.created:
+                Path(self.disk.path).unlink(missing_ok=True)
+            elif not self.disk.written:
+                self.disk.resize(self.size)
+        except (OSError, DiskPaxosError) as trouble:
+            error.add_note(f"cleaning up {self.disk.path}: {trouble}")
 
 
 def _block_size(disks: list[RawDisk], plan: Plan) -> int:
     for disk in disks:
-        if disk.size < 2 * 4096 and not disk.block_device:
-            disk.resize(2 * 4096)  # so that something can be read; undone if this goes no further
+        disk.extend(2 * 4096)  # so that something can be read; undone if this goes no further
         disk.probe()
     needed = max(disk.logical_block for disk in disks)
     wanted = plan.block_size or max(512, needed)
@@ -219,9 +256,13 @@ def _refuse_unfit(disk: RawDisk, geometry: _core.Geometry) -> None:
             raise DeviceSizeError(disk.path, disk.size + free, wanted)
 
 
-def refuse_content(disks: list[RawDisk], force: bool, progress: Progress) -> None:
-    """:raises NotEmptyError, InUseError: something lies there that must not be overwritten"""
-    occupied = []
+def refuse_content(disks: list[RawDisk], force: bool, progress: Progress) -> list[tuple[Place, SlotImage]]:
+    """What is known of slots on these disks, none of which is in use.
+
+    :raises NotEmptyError, InUseError: something lies there that must not be overwritten
+    """
+    occupied: list[Place] = []
+    vacant: list[tuple[Place, SlotImage]] = []
     for disk in disks:
         found = find_geometry(disk)
         if found is None:
@@ -232,17 +273,21 @@ def refuse_content(disks: list[RawDisk], force: bool, progress: Progress) -> Non
         geometry, index = found
         users: tuple[str, ...] = ()
         if disk.size >= (geometry.slots_at + geometry.max_hosts) * geometry.block_size:
-            users = tuple(read_slots(disk, geometry, index).users().values())
+            image = read_slots(disk, geometry, index)
+            vacant.append(((disk, geometry, index), image))
+            users = tuple(image.users().values())
         if not force and users:
             raise InUseError(disk.path, users, False)
         if not force:
             name = geometry.name.decode("utf-8", "replace")
             what = f"a diskpaxos lockspace {name!r}, without hosts"
+            if is_claimed(read_head(disk)):
+                what = "a lockspace whose formatting was interrupted"
             raise NotEmptyError(disk.path, what if geometry.disks == 1 else f"disk {index} of {what}")
         if users:
-            occupied.append((disk, geometry, index))
-    if occupied:
-        require_silence(occupied, progress)
+            occupied.append(vacant.pop()[0])
+    watched = require_silence(occupied, progress) if occupied else []
+    return vacant + list(zip(occupied, watched, strict=True))
 
 
 def _content(disk: RawDisk) -> str:
@@ -259,6 +304,8 @@ def _content(disk: RawDisk) -> str:
             length = min(CHUNK, -(-(end - offset) // 4096) * 4096)
             view[:length] = zeros[:length]
             disk.read_some(offset, view[:length])
+            if offset == 0 and is_claimed(bytes(view[:HEAD])):
+                view[:HEAD] = zeros[:HEAD]  # of who was interrupted: nobody's
             if view[:length] != zeros[:length]:
                 return _describe(disk, view)
     return ""
@@ -292,45 +339,54 @@ def _describe(disk: RawDisk, view: memoryview) -> str:
     return f"it holds data ({disk.size:,} bytes in all)"
 
 
-def _write(disks: list[RawDisk], geometry: _core.Geometry, progress: Progress) -> None:
+def _write(claim: MediumClaim, geometry: _core.Geometry, progress: Progress) -> None:
+    for _ in range(_PASSES):
+        _format(claim, geometry, progress)
+        if _verify(claim, geometry, geometry.total_blocks, progress):
+            break
+    else:
+        raise StorageError("format: what was written does not stay there", errno.EIO, path=claim.disks[0].path)
+    for index, disk in enumerate(claim.disks):
+        claim.replace(disk, geometry.encode_superblock(index, 1, time.time_ns()))
+    # Whoever was stopped, or waited for an I/O, for so long that another one went on, must not tell of a success.
+    claim.still_stands()
+    if not _verify(claim, geometry, geometry.notices_at, None):
+        raise BeingFormattedError(claim.disks[0].path, late=True)
+
+
+def _format(claim: MediumClaim, geometry: _core.Geometry, progress: Progress) -> None:
+    """All but the superblocks, durably."""
     size = geometry.total_blocks * geometry.block_size
-    for disk in disks:
-        disk.allocate(size)  # what fails for want of room has not written anything yet
-    for disk in disks:
-        destroy_superblock(disk)
-    total = size * len(disks)
+    total = size * len(claim.disks)
     done = 0
     view = aligned_view(CHUNK)
-    for index, disk in enumerate(disks):
-        for offset in range(0, size, CHUNK):
+    for index, disk in enumerate(claim.disks):
+        for offset in range(HEAD, size, CHUNK):
             part = view[: min(CHUNK, size - offset)]
             geometry.encode_empty(part, index, offset // geometry.block_size, geometry.created_at)
-            disk.write(offset, part)
+            claim.write(disk, offset, part)
             done += len(part)
             if progress is not None:
-                progress("formatting, bytes", done, total)
+                progress("formatting, bytes", done, total - HEAD * len(claim.disks))
+        claim.hold()
         disk.sync()
-    for index, disk in enumerate(disks):
-        write_superblock(disk, geometry, index, 1)
 
 
-def _withdraw(disks: list[RawDisk]) -> list[str]:
-    """Destroy the superblocks again, each for itself; the paths where that failed."""
-    failed = []
-    for disk in disks:
-        try:
-            if disk.written:
-                destroy_superblock(disk)
-        except StorageError:
-            failed.append(disk.path)
-    return failed
-
-
-def destroy_superblock(disk: RawDisk) -> None:
-    """Zero the first 4096 bytes, durably."""
-    view = aligned_view(4096)
-    disk.write(0, view)
-    disk.sync()
+def _verify(claim: MediumClaim, geometry: _core.Geometry, blocks: int, progress: Progress) -> bool:
+    """Do the first ``blocks`` of each disk, but for the superblock, lie there as they were written?"""
+    size = blocks * geometry.block_size
+    expected, view = aligned_view(CHUNK), aligned_view(CHUNK)
+    for index, disk in enumerate(claim.disks):
+        for offset in range(HEAD, size, CHUNK):
+            length = min(CHUNK, size - offset)
+            geometry.encode_empty(expected[:length], index, offset // geometry.block_size, geometry.created_at)
+            claim.hold()
+            disk.read(offset, view[:length])
+            if view[:length] != expected[:length]:
+                return False
+            if progress is not None:
+                progress("verifying, bytes", index * size + offset + length, size * len(claim.disks))
+    return True
 
 
 def write_superblock(disk: RawDisk, geometry: _core.Geometry, index: int, sequence: int) -> None:

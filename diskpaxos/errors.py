@@ -22,6 +22,7 @@
     │   ├── ReadOnlyError                   opened for reading only
     │   ├── NotEmptyError                   something lies where a lockspace shall be created
     │   ├── InUseError                      a host uses what shall be overwritten
+    │   ├── BeingFormattedError             another init or rebuild is at work there
     │   └── DeviceSizeError                 too small for the lockspace asked for
     ├── JoinError                           this host did not become a member
     │   ├── NoFreeSlotError                 every slot is taken: which waits for what
@@ -60,6 +61,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 __all__ = [
+    "BeingFormattedError",
     "BlockSizeError",
     "ClaimCollisionError",
     "ClosedError",
@@ -382,6 +384,22 @@ class InUseError(LockspaceError):
         super().__init__(path, what, advice=advice)
         self.users = users
         self.moving = moving
+
+
+class BeingFormattedError(LockspaceError):
+    """``host``, ``pid``: who formats it, or did meanwhile; "" and 0 when not known; ``late``: found out only when
+    the own superblock was there."""
+
+    def __init__(self, path: str, host: str = "", pid: int = 0, late: bool = False) -> None:
+        who = f"process {pid} on host {host!r}" if pid else "another process"
+        effect, advice = "this one gave way", "`diskpaxos info` shows what is there then"
+        if late:
+            effect = "this one was held up for so long that it may have overwritten the other's superblock"
+            advice = "`diskpaxos info` shows whether one is there; if not, `diskpaxos rebuild --superblocks`"
+        super().__init__(path, f"{path} is being formatted by {who}, or was meanwhile", effect, advice)
+        self.host = host
+        self.pid = pid
+        self.late = late
 
 
 class DeviceSizeError(LockspaceError):

@@ -18,7 +18,14 @@ from typing import TYPE_CHECKING, Any
 from diskpaxos import _core, identity, mounts
 from diskpaxos._version import software_number
 from diskpaxos.arguments import Paths, name_bytes, nanoseconds, path_list
-from diskpaxos.errors import ClosedError, DiskPaxosError, ForkedError, InvalidArgumentError, NoFreeSlotError
+from diskpaxos.errors import (
+    BeingFormattedError,
+    ClosedError,
+    DiskPaxosError,
+    ForkedError,
+    InvalidArgumentError,
+    NoFreeSlotError,
+)
 from diskpaxos.failure import translated
 from diskpaxos.host import Host
 from diskpaxos.views import DiskInfo, HostInfo, LeaseInfo, LockspaceInfo
@@ -85,7 +92,8 @@ class Lockspace:
             that none of them writes a heartbeat while it is watched for T_dead
         :param progress: told how far it is
         :raises NotEmptyError, InUseError, DeviceSizeError, BlockSizeError, NoDirectIOError, PathError,
-            SameDiskError: refused before a byte was written
+            SameDiskError: refused, and nothing changed
+        :raises BeingFormattedError: another one is formatting it, and goes on
         :raises InvalidArgumentError: a value out of its range
         :raises StorageError: while writing; then no valid lockspace is there
         """
@@ -104,8 +112,12 @@ class Lockspace:
             claim_time=claim_time,
         )
         mounts.warn_about(listed)
-        create_lockspace(listed, plan, force=force, progress=progress)
-        return cls.open(listed)
+        made = create_lockspace(listed, plan, force=force, progress=progress)
+        space = cls.open(listed)
+        if space.geometry.uuid != made.uuid:
+            space.close()
+            raise BeingFormattedError(listed[0])
+        return space
 
     @classmethod
     def open(cls, paths: Paths, *, read_only: bool = False, timeout: float = _OPEN_TIMEOUT) -> Lockspace:

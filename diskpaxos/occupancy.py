@@ -86,8 +86,10 @@ def require_silence(
     disks: list[tuple[RawDisk, _core.Geometry, int]],
     progress: Callable[[str, int, int], object] | None,
     period: int | None = None,
+    hold: Callable[[], object] = lambda: None,
 ) -> list[SlotImage]:
-    """Watch the slot records of all ``disks`` for ``period`` ns, or T_dead, and return them.
+    """Watch the slot records of all ``disks`` for ``period`` ns, or T_dead, and return them.  ``hold`` is called
+    time and again.
 
     Any change means that somebody is alive.  The lifetime of a host that wrote nothing for so long
     is over, its holders are stopped and its watchdog has fired: what it protected may be taken.
@@ -99,9 +101,10 @@ def require_silence(
     pause = min(image.geometry.outage_tolerance for image in first) / 16e9
     begin = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
     while True:
+        hold()
         asked = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         for disk, image in zip(disks, first, strict=True):
-            _compare(disk[0].path, image, read_slots(*disk))
+            refuse_moved(disk[0].path, image, read_slots(*disk))
         elapsed = min(asked - begin, longest)
         if progress is not None:
             progress("watching for heartbeats, seconds", elapsed // 10**9, -(-longest // 10**9))
@@ -110,7 +113,8 @@ def require_silence(
         time.sleep(min(pause, (longest - elapsed) / 1e9, 1.0))
 
 
-def _compare(path: str, before: SlotImage, now: SlotImage) -> None:
+def refuse_moved(path: str, before: SlotImage, now: SlotImage) -> None:
+    """:raises InUseError: a record changed"""
     if before.data == now.data:
         return
     pairs = zip(before.blocks(), now.blocks(), strict=True)

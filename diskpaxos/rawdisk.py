@@ -69,10 +69,13 @@ class RawDisk:
         except FileNotFoundError:
             if not create:
                 raise
-            # O_EXCL: it must be ours if it is to be removed again after a failure.
-            self.fd = self._direct(flags | os.O_CREAT | os.O_EXCL)
-            self.created = True
-            return
+            try:
+                # O_EXCL: it must be ours if it is to be removed again after a failure.
+                self.fd = self._direct(flags | os.O_CREAT | os.O_EXCL)
+                self.created = True
+                return
+            except FileExistsError:  # another one was faster
+                mode = path.stat().st_mode
         if stat.S_ISDIR(mode):
             raise PathError(self.path, errno.EISDIR)
         if not (stat.S_ISREG(mode) or stat.S_ISBLK(mode)):
@@ -170,6 +173,16 @@ class RawDisk:
         except OSError as error:
             raise PathError(self.path, error.errno or errno.EIO, f"allocate {size:,} bytes for") from None
         self.size = max(self.size, size)
+
+    def extend(self, size: int) -> None:
+        """Make a file at least ``size`` bytes long, if nobody did meanwhile.
+
+        :raises PathError: refused
+        """
+        if not self.block_device:
+            self.size = os.fstat(self.fd).st_size
+            if self.size < size:
+                self.resize(size)
 
     def resize(self, size: int) -> None:
         """Set the length of a file.

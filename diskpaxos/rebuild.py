@@ -2,7 +2,8 @@
 
 *A disk.*  Nothing is written before all was looked at: a disk that is as good as what would be put there
 is refused, and so is one that a host uses.  A host that has it open writes a heartbeat there within S, or
-its life is over: the slot records are watched for that long.  Then the superblock goes, so that nobody
+its life is over: the slot records are watched for that long.  Then a claim takes the superblock's place
+(:mod:`diskpaxos.claim`), so that nobody
 counts the disk while it is rebuilt; who took it up before that would write within S again, and has
 his disk back.  Then every block is copied in its newest sound copy from the others, of which a majority of *all*
 disks must answer.  Last come the superblocks: its own, and in the others its raised disk generation, so that
@@ -14,6 +15,7 @@ matter that this one lacks it.
 
 from __future__ import annotations
 
+import errno
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -22,7 +24,8 @@ from typing import TYPE_CHECKING
 
 from diskpaxos import _core
 from diskpaxos.arguments import Paths, StrPath, path_list
-from diskpaxos.create import Undo, destroy_superblock, refuse_content, write_superblock
+from diskpaxos.claim import TRIES, MediumClaim
+from diskpaxos.create import Undo, refuse_content, write_superblock
 from diskpaxos.errors import (
     BlockSizeError,
     DamagedError,
@@ -30,6 +33,7 @@ from diskpaxos.errors import (
     InvalidArgumentError,
     NotFormattedError,
     SameDiskError,
+    StorageError,
 )
 from diskpaxos.layout import SLOTS_OFFSET, Kind, geometry_from, number
 from diskpaxos.occupancy import find_geometry, read_slots, require_silence
@@ -70,9 +74,16 @@ def rebuild_disk(paths: Paths, target: StrPath, *, force: bool = False, progress
             for _ in _sound_blocks(space):
                 pass  # all of them are there, before anything is lost
             disk.allocate(space.geometry.total_blocks * space.geometry.block_size)
-            _empty_target(space, disk, index, progress)
-            _copy(space, disk, index, progress)
-            _publish(space, disk, index)
+            claim = MediumClaim([disk], progress)
+            written = False
+            try:
+                _have(claim, space, disk, index, progress)
+                written = True
+                _copy(space, claim, index, progress)
+                _publish(space, claim, index)
+            except BaseException:
+                claim.withdraw(written)
+                raise
             disk.created = False
     return index
 
@@ -96,8 +107,7 @@ def _refuse_target(
     with ExitStack() as stack:
         readers = [stack.enter_context(RawDisk(path, write=False)) for path in others]
         refuse_same([*readers, disk])
-    if not disk.block_device and disk.size < 2 * SLOTS_OFFSET:
-        disk.resize(2 * SLOTS_OFFSET)
+    disk.extend(2 * SLOTS_OFFSET)
     disk.probe()
     if disk.logical_block > geometry.block_size:
         raise BlockSizeError(disk.path, disk.logical_block, geometry.block_size)
@@ -117,21 +127,18 @@ def _made_for_this(disk: RawDisk, geometry: _core.Geometry, index: int) -> bool:
     return stands is None or stands.disk_generations[index] < geometry.disk_generations[index]
 
 
-def _empty_target(space: Lockspace, disk: RawDisk, index: int, progress: Progress) -> None:
-    """Have a disk without a superblock that nobody uses; else leave it as it was."""
+def _have(claim: MediumClaim, space: Lockspace, disk: RawDisk, index: int, progress: Progress) -> None:
+    """Claim a disk that nobody uses; else leave it as it was."""
     target = [(disk, space.geometry, index)]
-    require_silence(target, progress, space.geometry.outage_tolerance)
-    if _superblock_of(disk) is None:
-        return
-    before = aligned_view(4096)
-    disk.read(0, before)
-    try:
-        destroy_superblock(disk)
+    for _ in range(TRIES):
+        claim.look()
         require_silence(target, progress, space.geometry.outage_tolerance)
-    except BaseException:
-        disk.write(0, before)
-        disk.sync()
-        raise
+        usable = _superblock_of(disk) is not None  # whoever opened it before our claim was there, may take it up yet
+        if claim.take():
+            if usable:
+                require_silence(target, progress, space.geometry.outage_tolerance, claim.hold)
+            return
+    raise StorageError("claim", errno.ETIMEDOUT, path=disk.path)
 
 
 def _sound_blocks(space: Lockspace) -> Iterator[tuple[int, bytes]]:
@@ -159,19 +166,20 @@ def _sound_blocks(space: Lockspace) -> Iterator[tuple[int, bytes]]:
             yield first, blocks.data.tobytes()
 
 
-def _copy(space: Lockspace, disk: RawDisk, index: int, progress: Progress) -> None:
+def _copy(space: Lockspace, claim: MediumClaim, index: int, progress: Progress) -> None:
+    (disk,) = claim.disks
     size, total = space.geometry.block_size, space.geometry.total_blocks
     for first, data in _sound_blocks(space):
         view = aligned_view(len(data))
         view[:] = data
         space.geometry.seal(view, index)
-        disk.write(first * size, view)
+        claim.write(disk, first * size, view)
         if progress is not None:
             progress("copying, bytes", first * size + len(data), total * size)
     disk.sync()
 
 
-def _publish(space: Lockspace, disk: RawDisk, index: int) -> None:
+def _publish(space: Lockspace, claim: MediumClaim, index: int) -> None:
     """Raise the disk's generation everywhere; on the disk itself first, for until a majority of the
     others knows the new generation, both count alike."""
     old = space.geometry
@@ -179,7 +187,9 @@ def _publish(space: Lockspace, disk: RawDisk, index: int) -> None:
     generations[index] += 1
     geometry = reshaped(old, disk_generations=generations)
     sequence = 1 + max(sequences(space), default=0)
-    write_superblock(disk, geometry, index, sequence)
+    (disk,) = claim.disks
+    claim.replace(disk, geometry.encode_superblock(index, sequence, time.time_ns()))
+    claim.still_stands()
     for state in space._use().disks():
         if state.online and state.disk != index:
             with RawDisk(state.path, write=True) as other:
@@ -235,6 +245,7 @@ def rebuild_superblocks(paths: Paths, *, progress: Progress = None) -> list[str]
     with ExitStack() as stack:
         disks = [stack.enter_context(RawDisk(path, write=True, exclusive=True)) for path in listed]
         refuse_same(disks)
+        MediumClaim(disks, progress).look()  # an init that lives has them; one that was interrupted does not count
         votes = [identify(disk, progress) for disk in disks]
         geometry = _agreed(disks, votes)
         occupied = []

@@ -18,6 +18,7 @@ import numpy as np
 
 from diskpaxos import _core
 from diskpaxos.check import DamagedBlock, raw_copies, survey
+from diskpaxos.claim import is_claimed, read_head
 from diskpaxos.create import write_superblock
 from diskpaxos.errors import DiskPaxosError, HeldError
 from diskpaxos.failure import translated
@@ -43,6 +44,7 @@ Progress = Callable[[str, int, int], object] | None
 
 _JUMP = 1 << 16  # generations skipped where the last one is not known
 _LIMIT = 30.0  # seconds for one step
+_CLAIMED = "an init or rebuild is under way there, or was interrupted"
 
 
 @dataclass(slots=True)
@@ -117,7 +119,9 @@ def _superblocks(space: Lockspace, report: RepairReport) -> None:
         if data is None:
             continue
         _, found, index, _ = _core.superblock_decode(data)
-        if found is None:
+        if is_claimed(data):
+            report.left.append(f"superblock of disk {disk}: {_CLAIMED}")
+        elif found is None:
             wrong.append(disk)
         elif found.uuid != geometry.uuid or index != disk:
             if disk in used and not _why_not(space, used[disk], disk):
@@ -145,7 +149,10 @@ def _unused_disks(space: Lockspace, report: RepairReport) -> None:
         try:
             with RawDisk(state.path, write=True) as disk:
                 index = identify(disk, None)[1]
-                why = _why_not(space, state.path, index) if index in missing else "its place is taken"
+                if is_claimed(read_head(disk)):
+                    why = _CLAIMED
+                else:
+                    why = _why_not(space, state.path, index) if index in missing else "its place is taken"
                 if not why:
                     write_superblock(disk, space.geometry, index, 1 + max(sequences(space), default=0))
                     missing.remove(index)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 
 from fix_members import member
-from fix_spaces import direct_io, make_space, open_space
+from fix_spaces import direct_io, lone_init, make_space, open_space
 from hypothesis import settings
 
-__all__ = ["direct_io", "make_space", "member", "open_space"]
+__all__ = ["direct_io", "lone_init", "make_space", "member", "open_space"]
 
 # Storage and threads make single examples slow at times: no deadlines.  The failing example is
 # printed as a blob to paste.

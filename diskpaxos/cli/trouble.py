@@ -27,6 +27,7 @@ _CODES: tuple[tuple[type[Exception], ExitCode], ...] = (
     (e.NotDrainedError, ExitCode.IN_USE),
     (e.NotEmptyError, ExitCode.IN_USE),
     (e.InUseError, ExitCode.IN_USE),
+    (e.BeingFormattedError, ExitCode.IN_USE),
     (e.DeviceSizeError, ExitCode.FULL),
     (e.DamagedError, ExitCode.DAMAGED),
     (e.TruncatedError, ExitCode.DAMAGED),

@@ -23,6 +23,7 @@ INSTANCES: list[errors.DiskPaxosError] = [
     errors.ForkedError("host 'a'"),
     errors.HeldByThisHostError("vm", label="me", mode="shared"),
     errors.HeldError("vm", host="b", slot=3, label="guest", since=1_700_000_000_000_000_000, token=7, lowering=True),
+    errors.BeingFormattedError("/x", "h", 4711, late=True),
     errors.InUseError("/p", ("slot 1",), True),
     errors.IncompatibleError("/p", features=8),
     errors.InvalidArgumentError("no"),
