@@ -225,9 +225,9 @@ def test_an_interrupted_create_leaves_nothing_half_valid(
 
     def write(self: rawdisk.RawDisk, offset: int, view: memoryview) -> None:
         nonlocal left
-        if left == 0:
-            raise Interrupted
         left -= 1
+        if left == -1:
+            raise Interrupted
         real(self, offset, view)
 
     for stop in range(100):
@@ -237,8 +237,8 @@ def test_an_interrupted_create_leaves_nothing_half_valid(
             Lockspace.create(paths, **CALM).close()
         left = stop
         monkeypatch.setattr(rawdisk.RawDisk, "write", write)
-        # What a crash would leave: the clean-up does not run either.
-        monkeypatch.setattr(claim.MediumClaim, "withdraw", lambda self, written: [])
+        if not fresh:  # what a crash would leave: the clean-up does not run either
+            monkeypatch.setattr(claim.MediumClaim, "withdraw", lambda self, written: [])
         monkeypatch.setattr(claim, "STALE", 0.0)
         try:
             Lockspace.create(paths, **CALM, force=True).close()

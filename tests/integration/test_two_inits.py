@@ -320,3 +320,46 @@ def test_claims_there_and_back() -> None:
         broken[position] ^= 1
         assert claim.Claim.decode(bytes(broken)) is None
     assert claim.Claim.decode(bytes(4096)) is None
+
+
+# ---- what no init can exclude
+
+
+@pytest.mark.timing
+@pytest.mark.parametrize("disks", [1, 3])
+def test_a_host_whose_lockspace_was_formatted_under_it_is_finished(make_space: Maker, disks: int) -> None:
+    """A superblock that was held up for longer than any wait lands on a lockspace in use: its hosts end at their
+    next heartbeat, long before others of that new lockspace could have been waited for."""
+    space, other = make_space(disks, **QUICK), make_space(disks, **QUICK)
+    late = [read_block(other, 0, disk) for disk in range(disks)]
+    host = space.join()
+    lease = host.acquire("vm")
+    for disk in range(disks // 2):  # a minority of the disks is not the lockspace
+        write_block(space, 0, late[disk], disk)
+    time.sleep(0.5)
+    lease.check()
+    for disk in range(disks // 2 + 1):
+        write_block(space, 0, late[disk], disk)
+    written = time.monotonic()
+    assert lease.lost.wait(1.0)
+    assert time.monotonic() - written < 0.6, "S / 8 and a few I/Os, not S"
+    with pytest.raises(errors.FinishedError, match="formatted anew"):
+        host.acquire("another")
+    host.close()
+
+
+def test_a_damaged_superblock_or_a_claim_ends_nobody(make_space: Maker) -> None:
+    """Damage is repaired; and an init that met a living host takes its claim back."""
+    space = make_space(**QUICK)
+    before = read_block(space, 0)
+    head = claim.Claim(b"0123456789abcdef", 1, claim.Phase.FORMATTING, 4711, "elsewhere").encode()
+    damaged = bytearray(before)
+    damaged[300] ^= 4
+    with space.join() as host:
+        lease = host.acquire("vm")
+        for content in (damaged, bytes(512), head):
+            write_block(space, 0, content)
+            time.sleep(0.5)
+            lease.check()
+        write_block(space, 0, before)
+        host.acquire("another").release()
