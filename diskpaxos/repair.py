@@ -387,7 +387,7 @@ def _hand_on_notices(space: Lockspace, slot: int, record: list[bytes]) -> None:
         if not blocks.sound[0]:
             continue
         data = []
-        for disk in range(geometry.disks):
+        for _ in range(geometry.disks):
             copy = blocks.as_kind(Kind.NOTICE)[:1].copy()
             copy["generation"], copy["nonce"], copy["sequence"] = generation, bytes(16), 1
             # A certificate speaks for the disk that it was written on: here they are taken from one for all.

@@ -81,7 +81,7 @@ def test_another_uuid(make_space: Maker) -> None:
     """The blocks of a lockspace under the superblock of another: nothing in it is believed."""
     space = make_space()
     edit_block(space, 0, lockspace=b"another lockspac")
-    with pytest.raises(errors.DamagedError, match="superblock .* block of another lockspace"):
+    with pytest.raises(errors.DamagedError, match=r"superblock .* block of another lockspace"):
         Lockspace.open(space.paths)
     for slot in range(8):  # nor where no record tells
         write_block(space, space.geometry.slot_block(slot), bytes(512))
