@@ -304,6 +304,9 @@ def _headers(space: Lockspace, items: list[DamagedBlock], report: RepairReport) 
                 try:
                     host.resolve(item.area, _LIMIT)
                     _look_again(space, item, report)
+                except HeldError as error:
+                    who = f"host {error.host!r} (slot {error.slot}) holds that lease"
+                    report.left.append(f"{_name(item)}: {who}: repair again once it is released")
                 except DiskPaxosError as error:
                     report.left.append(f"{_name(item)}: {error}")
     except DiskPaxosError as error:

@@ -195,6 +195,26 @@ def test_the_header_of_lease_0_is_mended_while_hosts_work(make_space: Maker, ope
     assert {view.liveness for view in space.hosts()} == {"free"}
 
 
+def test_the_header_of_a_held_lease_is_left_until_it_is_released(
+    make_space: Maker, open_space: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(repairing, "_LIMIT", 1.0)
+    space = make_space(3)
+    worker = open_space(space)
+    with worker.join("worker") as host:
+        lease = host.acquire("vm")
+        (view,) = space.leases()
+        break_block(space, space.geometry.header_block(view.area), disk=1)
+        (left,) = space.repair().left
+        assert f"host 'worker' (slot {host.slot}) holds that lease: repair again once it is released" in left
+        host.acquire("another").release()
+        lease.release()
+        report = space.repair()
+        assert report.complete, report.left
+        assert len(report.mended) == 1
+    assert space.check() == []
+
+
 def test_lease_0_is_not_resolved(make_space: Maker) -> None:
     """Its header never changes; to take it twice would wait for itself, and end holding it."""
     space = make_space()

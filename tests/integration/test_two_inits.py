@@ -23,7 +23,7 @@ from diskpaxos import Lockspace, claim, errors
 from diskpaxos.rebuild import rebuild_disk, rebuild_superblocks
 
 PROGRAM = Path(__file__).parents[1] / "formatter.py"
-PAIRS = int(os.environ.get("DISKPAXOS_INIT_PAIRS", "6"))
+PAIRS = int(os.environ.get("DISKPAXOS_INIT_PAIRS", "2"))
 
 #: LIMIT, SETTLE and STALE: a busy test machine is slow, a stopped one should not be waited for for long.
 TIMES = ("0.6", "0.9", "2.0")
