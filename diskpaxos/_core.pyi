@@ -82,6 +82,11 @@ class CoreError(Exception):
     held_since: int
     label: str
     lowering: bool
+    alive: bool
+    dead: bool
+    watched: bool
+    silent_for: int
+    free_in: int
     host_name: str
     path: str
 

@@ -110,8 +110,20 @@ __all__ = [
 _NOTHING = "nothing was changed"
 
 
-def _wall(nanoseconds: int) -> str:
-    return datetime.fromtimestamp(nanoseconds / 1e9, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+def _wall(seconds: float) -> str:
+    try:
+        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    except (OverflowError, ValueError, OSError):  # the clock of a stranger
+        return f"{seconds:.0f} s after 1970"
+
+
+def _span(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
+
+
+def _place(path: str, disk: int) -> str:
+    """Where something failed: a path says it to people, the index is only better than nothing."""
+    return path or (f"disk {disk}" if disk >= 0 else "")
 
 
 def _errno_text(number: int) -> str:
@@ -236,8 +248,8 @@ class IncompatibleError(LockspaceError):
 class DamagedError(LockspaceError):
     """Blocks that fail their checks.
 
-    ``flaw``: what is wrong; ``disk`` and ``block``: where (-1: not known); ``lease``: whose blocks,
-    or "".
+    ``flaw``: what is wrong; ``path``, ``disk`` (its index) and ``block``: where (-1: not known, or on several
+    disks); ``lease``: whose blocks, or "".
     """
 
     def __init__(
@@ -247,11 +259,10 @@ class DamagedError(LockspaceError):
         if superblock:
             where = "the superblock"
         about = f" (lease {lease!r})" if lease else ""
-        on_disk = f" of disk {disk}" if disk >= 0 else ""
         advice = "`diskpaxos check` lists all damage, `diskpaxos repair` mends what can be mended"
         if superblock:
             advice = "`diskpaxos rebuild` can restore the superblock while no host is joined"
-        super().__init__(path, f"{where}{on_disk} of {path} is damaged{about}: {flaw}", advice=advice)
+        super().__init__(path, f"{where} of {_place(path, disk)} is damaged{about}: {flaw}", advice=advice)
         self.flaw = flaw
         self.disk = disk
         self.block = block
@@ -423,15 +434,19 @@ class JoinError(DiskPaxosError):
 
 
 class NoFreeSlotError(JoinError):
-    """``waiting``: one text per slot, saying what it waits for."""
+    """``waiting``: one text per slot, saying what it waits for.
+
+    Every process that joins takes a slot, also one that only waits for a lease.
+    """
 
     def __init__(self, path: str, waiting: tuple[str, ...]) -> None:
         shown = ", ".join(waiting[:8]) + (f", and {len(waiting) - 8} more" if len(waiting) > 8 else "")
         super().__init__(
             f"all {len(waiting)} host slots of {path} are taken: {shown}",
             _NOTHING,
-            "wait for dead hosts to be drained, retire those that are gone for good "
-            "(`diskpaxos hosts retire N`), or create the lockspace with more hosts",
+            "let some of these processes end (one that only waits for a lease has a slot, too), wait for dead hosts "
+            "to be drained, retire those that are gone for good (`diskpaxos hosts retire N`), or create the lockspace "
+            "with more hosts",
         )
         self.path = path
         self.waiting = waiting
@@ -463,15 +478,24 @@ class NotDrainedError(JoinError):
 
 
 class TimingError(JoinError):
-    """This host cannot keep the timings of the lockspace."""
+    """This host cannot keep the timings of the lockspace.
 
-    def __init__(self, path: str, reason: str = "") -> None:
+    ``path``: of the disk that was too slow ("" when none in particular); ``attempts``: claims that came to nothing
+    for it, each of which may keep a slot busy until that is drained.
+    """
+
+    def __init__(self, path: str, reason: str = "", attempts: int = 0) -> None:
+        where = f" of {path}" if path else ""
+        effect = "no slot was taken"
+        if attempts:
+            effect += f"; {attempts} attempt(s) may each keep a slot busy until it is drained"
         super().__init__(
-            f"this host cannot keep the timings of {path}" + (f": {reason}" if reason else ""),
-            "no slot was taken",
-            "check the load of the host and the latency of the storage",
+            f"this host cannot keep the timings{where}" + (f": {reason}" if reason else ""),
+            effect,
+            "check the load of the host and the latency of the storage; `diskpaxos init --claim-time` sets T_claim",
         )
         self.path = path
+        self.attempts = attempts
 
 
 # ---- leases
@@ -489,8 +513,16 @@ class HeldError(LeaseError):
     """Another host holds ``lease``.
 
     ``host``: its name, "" when unknown; ``slot``: its slot; ``label``: what it said about the
-    holder; ``mode``: "exclusive" or "shared"; ``since``: wall clock, ns since 1970, 0 unknown;
-    ``token``: of its flag; ``lowering``: an attempt of this host is still being withdrawn.
+    holder; ``mode``: "exclusive" or "shared"; ``since``: wall clock of the holder, seconds since 1970, 0.0
+    unknown; ``token``: of its flag; ``lowering``: an attempt of this host is still being withdrawn.
+
+    What is known of that host's life, all times in seconds:
+
+    - ``alive``: True: a heartbeat of it was seen to come in the last S / 4; False: it is dead, and the lease about
+      to be free; None: neither: it is silent, or has not been watched for long enough
+    - ``silent_for``: how long it has been watched since it was last seen to move; None: not watched yet
+    - ``free_in``: after so long the lease is free, if that host gives no sign of life from now on (who began to watch
+      later needs longer, at most T_dead + S / 8); None: not known, or not a matter of its death
     """
 
     def __init__(
@@ -501,12 +533,17 @@ class HeldError(LeaseError):
         slot: int = -1,
         label: str = "",
         mode: str = "exclusive",
-        since: int = 0,
+        since: float = 0.0,
         token: int = 0,
         lowering: bool = False,
+        alive: bool | None = None,
+        silent_for: float | None = None,
+        free_in: float | None = None,
         what: str = "",
+        advice: str = "",
     ) -> None:
-        text = what or f"lease {lease!r} is held by host {host or 'unknown'!r} (slot {slot}), {mode}"
+        holder = f"host {host!r} (slot {slot})" if host else f"a host that has just joined (slot {slot})"
+        text = what or f"lease {lease!r} is held by {holder}, {mode}"
         if label:
             text += f", for {label!r}"
         if since:
@@ -514,7 +551,7 @@ class HeldError(LeaseError):
         effect = "nothing was taken"
         if lowering:
             effect += "; the attempt is still being withdrawn in the background"
-        super().__init__(lease, text, effect, "give a timeout to wait for it")
+        super().__init__(lease, text, effect, advice or _held_advice(alive, silent_for, free_in))
         self.host = host
         self.slot = slot
         self.label = label
@@ -522,16 +559,29 @@ class HeldError(LeaseError):
         self.since = since
         self.token = token
         self.lowering = lowering
+        self.alive = alive
+        self.silent_for = silent_for
+        self.free_in = free_in
+
+
+def _held_advice(alive: bool | None, silent_for: float | None, free_in: float | None) -> str:
+    if alive is False:
+        return "its host is dead: try again, with a timeout"
+    if alive or free_in is None:
+        return "give a timeout to wait until it lets go, or end its holder"
+    silent = "" if silent_for is None else f"no heartbeat of its host was seen in {_span(silent_for)} of watching; "
+    return f"{silent}if it has died, the lease is free in about {_span(free_in)}: give a timeout of that"
 
 
 class HeldByThisHostError(HeldError):
-    """Another holder on this very host holds ``lease``."""
+    """Another holder on this very host holds ``lease``; it lives as long as this process (``alive``)."""
 
     def __init__(self, lease: str, *, label: str = "", mode: str = "exclusive") -> None:
         super().__init__(
             lease,
             label=label,
             mode=mode,
+            alive=True,
             what=f"lease {lease!r} is held by another holder on this host, {mode}",
         )
 
@@ -625,8 +675,8 @@ class LeaseReleasedError(LeaseError):
 class StorageError(DiskPaxosError):
     """I/O failed, or took longer than the limit of S / 4.
 
-    ``errno``: 0 when not known; ``disk``: index, -1 when not known; ``path``: of it; ``lowering``:
-    the own attempt is still being withdrawn in the background.
+    ``errno``: 0 when not known; ``disk``: index of the one that failed, -1 when none in particular; ``path``: of it,
+    "" when not known; ``lowering``: the own attempt is still being withdrawn in the background.
     """
 
     def __init__(
@@ -638,7 +688,8 @@ class StorageError(DiskPaxosError):
         lowering: bool = False,
         effect: str = "",
     ) -> None:
-        where = f" on {path}" if path else f" on disk {disk}" if disk >= 0 else ""
+        place = _place(path, disk)
+        where = f" on {place}" if place else ""
         if lowering:
             effect = (effect + "; " if effect else "") + "the attempt is still being withdrawn in the background"
         super().__init__(

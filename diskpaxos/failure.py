@@ -32,23 +32,26 @@ def error_from(
     :param host: name of the host that called
     :param given: number of paths or the slot that the caller gave, where that matters
     """
-    path = failure.path or (paths[0] if paths else "")
+    # Which of several disks it was, the core says; where it does not know, none is named.
+    path = failure.path or (paths[0] if len(paths) == 1 or (failure.disk < 0 and paths) else "")
     lease = leases[failure.item] if failure.item < len(leases) else ""
     status = failure.status
     if status in _OPENING:
         return _opening(failure, action, path, given)
     if status in _JOINING:
-        return _joining(status, path, given)
+        return _joining(failure, path, given)
     if status in _LEASES:
         return _about_lease(failure, path, lease)
     what = f"{action} {lease!r}" if lease else action
     if status == "storage":
-        return e.StorageError(what, failure.errno, failure.disk, failure.path, failure.lowering)
+        effect = _EFFECTS.get(action, "")
+        return e.StorageError(
+            what, failure.errno, failure.disk, path if failure.disk >= 0 else "", failure.lowering, effect
+        )
     if status == "finished":
         return e.FinishedError(host, _core.end_text(failure.end))
     if status == "timeout":
-        effect = "nothing was taken" if action == "acquire" else ""
-        return e.WaitTimeoutError(what, effect, "try again, or wait longer")
+        return e.WaitTimeoutError(what, _EFFECTS.get(action, ""), "try again, or wait longer")
     if status == "busy":
         return e.LeasesHeldError(host, tuple(leases))
     if status == "forked":
@@ -57,6 +60,16 @@ def error_from(
         return e.ClosedError(f"host {host!r}" if host else f"lockspace {path}")
     return e.InvalidArgumentError(f"{what}: {failure.text}")
 
+
+#: What an action that ended for want of an answer has, and has not, changed.
+_EFFECTS = {
+    "acquire": "nothing was taken",
+    "join": "this host is not a member; a slot that it tried may stay busy until it is drained",
+    "release": "the lease is given up here; others get it once that is written, at the latest when this host is dead",
+    "create": "the lease may or may not be there: look, or create it again",
+    "delete": "the lease may or may not be gone: look, or delete it again",
+    "leave": "the host stays joined",
+}
 
 _OPENING = {
     "system",
@@ -120,15 +133,16 @@ def _opening(failure: _core.CoreError, action: str, path: str, given: int) -> e.
     return e.PathError(path, failure.errno, action)
 
 
-def _joining(status: str, path: str, slot: int) -> e.DiskPaxosError:
-    match status:
+def _joining(failure: _core.CoreError, path: str, slot: int) -> e.DiskPaxosError:
+    match failure.status:
         case "no_slot":
             return e.NoFreeSlotError(path, ())
         case "collided":
             return e.ClaimCollisionError(path)
         case "not_drained":
             return e.NotDrainedError(path, slot)
-    return e.TimingError(path)
+    where = failure.path if failure.disk >= 0 else path
+    return e.TimingError(where, "joining needs writes and reads within T_claim, and they took longer", failure.value)
 
 
 def _about_lease(failure: _core.CoreError, path: str, lease: str) -> e.DiskPaxosError:
@@ -140,9 +154,12 @@ def _about_lease(failure: _core.CoreError, path: str, lease: str) -> e.DiskPaxos
                 slot=failure.slot,
                 label=failure.label,
                 mode=MODE_NAMES.get(failure.mode, "exclusive"),
-                since=failure.held_since,
+                since=failure.held_since / 1e9,
                 token=failure.hold,
                 lowering=failure.lowering,
+                alive=False if failure.dead else failure.alive or None,
+                silent_for=failure.silent_for / 1e9 if failure.watched else None,
+                free_in=0.0 if failure.dead else failure.free_in / 1e9,
             )
         case "held_here":
             return e.HeldByThisHostError(lease, label=failure.label, mode=MODE_NAMES.get(failure.mode, "exclusive"))

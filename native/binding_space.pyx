@@ -92,6 +92,11 @@ cdef object core_error(dpx_status status, const dpx_failure *failure):
     label = <bytes>failure.flag.label[:min(<int>failure.flag.label_length, 64)]
     error.label = label.decode("utf-8", "replace")
     error.lowering = bool(failure.lowering)
+    error.alive = bool(failure.alive)
+    error.dead = bool(failure.dead)
+    error.silent_for = failure.silent_for
+    error.watched = bool(failure.watched)
+    error.free_in = failure.free_in
     error.host_name = text_of(failure.host_name)
     error.path = (<bytes>failure.path).decode("utf-8", "surrogateescape")
     return error

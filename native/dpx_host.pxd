@@ -88,6 +88,11 @@ cdef extern from "host/failure.h" nogil:
         dpx_flaw flaw
         int end
         dpx_flag flag
+        c_bool alive
+        c_bool dead
+        c_bool watched
+        uint64_t silent_for
+        uint64_t free_in
         c_bool lowering
         char host_name[64]
         char path[512]

@@ -56,14 +56,6 @@ static dpx_status no_answer(struct taking *taking)
     dpx_host *host = taking->host;
     if (host->over)
         return dpx_fail_finished(host, taking->failure);
-    for (uint32_t k = 0; k < taking->task->count; k++) {
-        const dpx_lease *lease = taking->task->wishes[k].lease;
-        if (lease->flag.hold == 0)
-            continue;
-        taking->failure->item = taking->picked[k];
-        dpx_failure_flag(host, taking->failure, &lease->flag);
-        break;
-    }
     return dpx_fail_unanswered(host, taking->once, taking->failure);
 }
 
@@ -296,7 +288,7 @@ static dpx_status mend(struct taking *taking, dpx_verdict verdict, const dpx_cau
 static dpx_status take(struct taking *taking)
 {
     dpx_verdict verdict = DPX_CHANGED;
-    dpx_cause cause = {.item = 0};
+    dpx_cause cause = DPX_NO_CAUSE;
     for (uint32_t again = 0; again < DPX_FINDS_AGAIN || time_left(taking); again++) {
         dpx_status status = taking->count > 1 ? find_and_create(taking) : DPX_OK;
         if (status == DPX_OK)
@@ -372,6 +364,8 @@ dpx_status dpx_host_acquire(dpx_host *host, dpx_ask *asks, uint32_t count, bool 
             status = take(&taking);
         if (status == DPX_OK)
             status = grant(&taking);
+        if (status == DPX_E_TIMEOUT)
+            status = dpx_fail_timeout(host, taking.entries, count, failure);
         finish(&taking);
         dpx_exit(host, taking.caller);
     }

@@ -50,7 +50,9 @@ static dpx_status reserve(struct work *work)
         return dpx_fail_finished(host, work->failure);
     dpx_bar bar = dpx_entry_bar(work->entry, DPX_MODE_EXCLUSIVE, false);
     work->failure->lowering = bar == DPX_BAR_LOWERING;
-    return dpx_fail(work->failure, bar == DPX_BAR_HELD ? DPX_E_HELD_HERE : DPX_E_TIMEOUT);
+    if (bar == DPX_BAR_HELD)
+        return dpx_fail(work->failure, DPX_E_HELD_HERE);
+    return dpx_fail_timeout(host, &work->entry, 1, work->failure);
 }
 
 static void unreserve(struct work *work)
@@ -120,6 +122,8 @@ static dpx_status change(dpx_host *host, dpx_change_kind kind, const char *name,
     status = reserve(&work);
     if (status == DPX_OK) {
         status = run(&work, kind, 0);
+        if (status == DPX_E_TIMEOUT)
+            status = dpx_fail_timeout(host, &work.entry, 1, failure);
         unreserve(&work);
     }
     dpx_exit(host, work.caller);

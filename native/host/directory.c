@@ -68,7 +68,7 @@ dpx_verdict dpx_change_run(dpx_host *host, dpx_caller *caller, dpx_order *order,
 {
     dpx_queued queued = {
         .caller = caller, .entries = &host->directory, .count = 1, .busy = DPX_BUSY_CHANGING};
-    memset(&order->cause, 0, sizeof order->cause);
+    order->cause = DPX_NO_CAUSE;
     dpx_queue_join(host, &queued);
     if (!dpx_queue_await(host, &queued, &order->deadline)) {
         host->over ? dpx_fail_finished(host, failure) : dpx_fail(failure, DPX_E_TIMEOUT);

@@ -280,7 +280,10 @@ dpx_status dpx_fail_finished(const dpx_host *host, dpx_failure *failure);
 dpx_status dpx_fail_unanswered(const dpx_host *host, bool once, dpx_failure *failure);
 dpx_status dpx_fail_verdict(const dpx_host *host, dpx_failure *failure, dpx_verdict verdict,
                             const dpx_cause *cause);
+/* DPX_E_TIMEOUT, or DPX_E_HELD where somebody was seen to hold one of these. */
+dpx_status dpx_fail_timeout(const dpx_host *host, dpx_entry *const *entries, uint32_t count, dpx_failure *failure);
 void dpx_failure_flag(const dpx_host *host, dpx_failure *failure, const dpx_flag *flag);
+void dpx_failure_path(const dpx_space *space, dpx_failure *failure); /* of its disk */
 
 /* alarm.c */
 int dpx_alarm_open(dpx_alarm *alarm);

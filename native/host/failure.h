@@ -26,7 +26,7 @@ typedef enum dpx_status {
     DPX_E_NO_SLOT,         /* all slots in use; which wait for what: dpx_space_slots */
     DPX_E_COLLIDED,        /* all attempts to claim a slot met another claimer */
     DPX_E_NOT_DRAINED,     /* the slot asked for is alive, or dead and not drained */
-    DPX_E_TIMING,          /* this host cannot keep the lockspace's timings */
+    DPX_E_TIMING,          /* joining takes longer here than T_claim allows: disk, path */
     /* leases: the verdicts of the protocol room */
     DPX_E_HELD,            /* flag, host_name; item */
     DPX_E_HELD_HERE,       /* by this very host (another thread or holder): item */
@@ -50,12 +50,17 @@ typedef struct dpx_failure {
     dpx_status status;
     int error;       /* positive errno, 0 when there is none */
     uint32_t item;   /* which of several leases */
-    uint32_t disk;   /* DPX_MAX_DISKS: none in particular */
+    uint32_t disk;   /* the one that failed; DPX_NO_DISK */
     uint64_t block;
     uint64_t value;
     dpx_flaw flaw;
     int end;         /* dpx_end of protocol/heart.h */
-    dpx_flag flag;   /* the holder in the way */
+    dpx_flag flag;   /* the holder in the way … */
+    bool alive;      /* … whose last heartbeat was seen to come in the last S / 4 … */
+    bool dead;       /* … or who is known to be dead … */
+    bool watched;    /* … its record was seen here … */
+    uint64_t silent_for; /* … and has not moved for so long … */
+    uint64_t free_in;    /* … and is free after so long, ns, without a move */
     bool lowering;   /* our own attempt is still being voided in the background */
     char host_name[DPX_HOST_NAME_MAX + 1]; /* of the holder in the way, as its slot record says */
     char path[512];

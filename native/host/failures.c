@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define SEEN_TWICE (3 * DPX_MS) /* between two looks, at least */
+
 const char *dpx_status_text(dpx_status status)
 {
     switch (status) {
@@ -50,6 +52,7 @@ const char *dpx_status_text(dpx_status status)
 void dpx_failure_clear(dpx_failure *failure)
 {
     memset(failure, 0, sizeof *failure);
+    failure->disk = DPX_NO_DISK;
 }
 
 dpx_status dpx_fail(dpx_failure *failure, dpx_status status)
@@ -79,11 +82,37 @@ dpx_status dpx_fail_unanswered(const dpx_host *host, bool once, dpx_failure *fai
     if (!once)
         return dpx_fail(failure, DPX_E_TIMEOUT);
     failure->error = ETIMEDOUT;
-    failure->disk = DPX_MAX_DISKS; /* none in particular */
+    failure->disk = DPX_NO_DISK;
     for (uint32_t d = host->geometry.disks; d-- > 0;)
         if (host->stalled[d] || !dpx_space_disk_of(host->space, d))
             failure->disk = d;
+    dpx_failure_path(host->space, failure);
     return dpx_fail(failure, DPX_E_STORAGE);
+}
+
+/* Time ran out with nothing decided.  A holder that was seen says more than that: one whose flag two looks have shown,
+ * the later of them in this heartbeat's time.  (An attempt that gives way is seen once.) */
+dpx_status dpx_fail_timeout(const dpx_host *host, dpx_entry *const *entries, uint32_t count, dpx_failure *failure)
+{
+    uint64_t now = dpx_now();
+    for (uint32_t i = 0; i < count; i++) {
+        const dpx_flag *flag = &entries[i]->lease.flag;
+        bool twice = flag->last_seen >= flag->seen_at + SEEN_TWICE;
+        bool recent = now < flag->last_seen + host->geometry.outage_tolerance / 8;
+        if (flag->hold == 0 || !twice || !recent)
+            continue;
+        failure->item = i;
+        dpx_failure_flag(host, failure, flag);
+        return dpx_fail(failure, DPX_E_HELD);
+    }
+    return dpx_fail(failure, DPX_E_TIMEOUT);
+}
+
+void dpx_failure_path(const dpx_space *space, dpx_failure *failure)
+{
+    const dpx_member *member = failure->disk < DPX_MAX_DISKS ? atomic_load(&space->by_index[failure->disk]) : NULL;
+    if (member)
+        snprintf(failure->path, sizeof failure->path, "%s", member->path);
 }
 
 void dpx_failure_flag(const dpx_host *host, dpx_failure *failure, const dpx_flag *flag)
@@ -91,9 +120,24 @@ void dpx_failure_flag(const dpx_host *host, dpx_failure *failure, const dpx_flag
     failure->flag = *flag;
     if (flag->hold == 0 || flag->who.slot >= host->geometry.max_hosts)
         return;
+    const dpx_geometry *geometry = &host->geometry;
+    const uint64_t look = geometry->outage_tolerance / 8; /* until the next one notices */
     const dpx_peer *peer = &host->world.peers->slots[flag->who.slot];
-    if (peer->seen && dpx_incarnation_equal(&peer->record.who, &flag->who))
-        snprintf(failure->host_name, sizeof failure->host_name, "%s", peer->record.host_name);
+    failure->dead = dpx_peers_dead(host->world.peers, &flag->who);
+    failure->alive = failure->watched = false;
+    failure->silent_for = 0;
+    failure->free_in =
+        dpx_dead_time(geometry->outage_tolerance, geometry->kill_grace, geometry->watchdog_timeout) + look;
+    if (!peer->seen || !dpx_incarnation_equal(&peer->record.who, &flag->who))
+        return; /* it has come since its slot was last looked at */
+    uint64_t now = dpx_now();
+    snprintf(failure->host_name, sizeof failure->host_name, "%s", peer->record.host_name);
+    failure->watched = true;
+    failure->free_in = dpx_peers_until_silent(host->world.peers, flag->who.slot, now) + look;
+    if (peer->still_from != 0 && now > peer->still_from)
+        failure->silent_for = now - peer->still_from;
+    bool moves = peer->moved_at[0] != 0 && now < peer->moved_at[0] + geometry->outage_tolerance / 4;
+    failure->alive = moves && !failure->dead;
 }
 
 static dpx_status status_of(dpx_verdict verdict)
@@ -128,8 +172,11 @@ dpx_status dpx_fail_verdict(const dpx_host *host, dpx_failure *failure, dpx_verd
     failure->disk = cause->disk;
     failure->block = cause->block;
     failure->flaw = cause->flaw;
+    dpx_failure_path(host->space, failure);
     dpx_failure_flag(host, failure, &cause->flag);
     if (verdict == DPX_FINISHED)
         return dpx_fail_finished(host, failure);
+    if (verdict == DPX_STORAGE && cause->error == -EBUSY) /* another name of ours was busy there all the time */
+        return dpx_fail(failure, DPX_E_TIMEOUT);
     return dpx_fail(failure, status_of(verdict));
 }

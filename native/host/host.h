@@ -17,8 +17,8 @@ typedef struct dpx_host dpx_host;
 
 /* Asked about every 100 ms by the calling thread while it waits in a function below (join,
  * acquire, release, leave, retire, resolve, …), without any lock held.  True: the call ends
- * as if its time had run out (DPX_E_TIMEOUT; an acquire has taken nothing, its round is
- * voided).  So signals reach a caller that waits for ever.  NULL: never. */
+ * as if its time had run out (DPX_E_TIMEOUT, or DPX_E_HELD where a holder was seen; an acquire has taken
+ * nothing, its round is voided).  So signals reach a caller that waits for ever.  NULL: never. */
 typedef bool dpx_impatient(void *context);
 
 typedef struct dpx_join_options {

@@ -138,6 +138,9 @@ void dpx_host_free(dpx_host *host)
 static dpx_status claim_failed(const dpx_host *host, dpx_verdict verdict, dpx_failure *failure)
 {
     dpx_fail_verdict(host, failure, verdict, dpx_task_cause(host->claim));
+    failure->value = dpx_claim_slow(host->claim->machine.claim);
+    if (verdict == DPX_STORAGE && failure->value > 0 && failure->error == ETIMEDOUT)
+        return dpx_fail(failure, DPX_E_TIMING);
     if (verdict == DPX_FULL)
         return dpx_fail(failure, host->options.slot == DPX_ANY_SLOT ? DPX_E_NO_SLOT : DPX_E_NOT_DRAINED);
     if (verdict == DPX_BUSY)
@@ -151,7 +154,7 @@ static dpx_status claim_once(dpx_host *host, dpx_caller *caller, uint64_t deadli
 {
     dpx_uuid nonce;
     uint64_t now = dpx_now();
-    uint64_t slack = 2 * dpx_io_limit(&host->geometry) + 8 * host->geometry.claim_time;
+    uint64_t slack = dpx_io_limit(&host->geometry) + 4 * host->geometry.claim_time; /* of an attempt under way */
     uint64_t bound = dpx_deadline(deadline > now ? deadline : now, slack);
     int error = dpx_random_bytes(&nonce, sizeof nonce);
     if (error != 0)
@@ -168,8 +171,7 @@ static dpx_status claim_once(dpx_host *host, dpx_caller *caller, uint64_t deadli
         return DPX_OK;
     if (bound == 0)
         return dpx_fail(failure, DPX_E_TIMEOUT);
-    failure->error = ETIMEDOUT;
-    return dpx_fail(failure, DPX_E_STORAGE);
+    return dpx_fail_unanswered(host, true, failure);
 }
 
 static dpx_status claim(dpx_host *host, dpx_caller *caller, uint64_t timeout, dpx_failure *failure)
@@ -180,8 +182,10 @@ static dpx_status claim(dpx_host *host, dpx_caller *caller, uint64_t timeout, dp
         dpx_status status = claim_once(host, caller, deadline, &verdict, failure);
         if (status != DPX_OK || verdict == DPX_DONE)
             return status;
+        bool slow = dpx_claim_slow(host->claim->machine.claim) > 0; /* and as slow to whoever tries again */
         /* A read that hangs is not waited for, but its memory must not be used anew either. */
-        bool again = (verdict == DPX_BUSY || verdict == DPX_STORAGE) && dpx_task_quiet(host->claim);
+        bool again = verdict == DPX_BUSY || (verdict == DPX_STORAGE && !slow);
+        again &= dpx_task_quiet(host->claim);
         if (!again || dpx_now() >= deadline)
             return claim_failed(host, verdict, failure);
     }
@@ -221,7 +225,7 @@ static dpx_status await_first_beat(dpx_host *host, dpx_caller *caller, dpx_failu
         return dpx_fail_finished(host, failure);
     if (dpx_heart_count(host->heart->machine.heart).beats > 0)
         return DPX_OK;
-    return dpx_fail(failure, deadline == 0 ? DPX_E_TIMEOUT : DPX_E_STORAGE);
+    return deadline == 0 ? dpx_fail(failure, DPX_E_TIMEOUT) : dpx_fail_unanswered(host, true, failure);
 }
 
 /* A disk that was not to be used may be another one when it is back: nothing but the heartbeat, which looks first, is

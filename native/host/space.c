@@ -268,6 +268,7 @@ static dpx_status move(dpx_space *space, bool write, uint32_t disk, uint64_t blo
     dpx_failure_clear(failure);
     failure->disk = disk;
     failure->block = block;
+    dpx_failure_path(space, failure);
     if (getpid() != space->pid)
         return dpx_fail(failure, DPX_E_FORKED);
     if (write && space->read_only)

@@ -100,7 +100,9 @@ static dpx_status blocked(struct taking *taking)
         }
         if (bar == DPX_BAR_HELD || entry->busy == DPX_BUSY_WAITING)
             return dpx_fail(failure, DPX_E_HELD_HERE);
-        return dpx_fail(failure, bar == DPX_BAR_LOWERING ? DPX_E_STORAGE : DPX_E_TIMEOUT);
+        if (bar == DPX_BAR_LOWERING) /* another attempt of this host, whose flag does not come down */
+            return dpx_fail_unanswered(taking->host, taking->once, failure);
+        return dpx_fail(failure, DPX_E_TIMEOUT);
     }
     return dpx_fail(failure, taking->once ? DPX_E_HELD_HERE : DPX_E_TIMEOUT);
 }

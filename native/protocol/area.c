@@ -106,7 +106,7 @@ static void scan_flag(const dpx_world *world, const dpx_own *own, dpx_attempt at
     flag->who = own->who;
     flag->hold = own->hold;
     flag->mode = own->mode;
-    flag->seen_at = now;
+    flag->seen_at = flag->last_seen = now;
     flag->held_since = own->held_since;
     flag->label_length = own->label_length;
     memcpy(flag->label, own->label, sizeof flag->label);

@@ -224,7 +224,7 @@ void dpx_change_begin(dpx_change *change, dpx_change_kind kind, dpx_lease *lease
     change->resolving = change->holds_directory = change->holds_area = change->cancelled = change->waits = false;
     change->next_is_free = false;
     change->restarts = 0;
-    memset(&change->cause, 0, sizeof change->cause);
+    change->cause = DPX_NO_CAUSE;
     if (uuid)
         change->uuid = *uuid;
     if (kind == DPX_CHANGE_RESOLVE)

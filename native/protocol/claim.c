@@ -6,6 +6,7 @@
 #include <string.h>
 
 #define ATTEMPTS 16u
+#define SLOW_ATTEMPTS 3u /* each may leave a void claim in a slot: slow storage must not use them all up */
 
 static size_t aligned(size_t bytes)
 {
@@ -67,7 +68,7 @@ static void enter(dpx_claim *claim, enum claim_phase phase)
     claim->phase = phase;
     claim->wake = DPX_NEVER;
     for (uint32_t d = 0; d < claim->world->geometry->disks; d++)
-        claim->channels[d].sent = claim->channels[d].good = false;
+        claim->channels[d].sent = claim->channels[d].good = claim->channels[d].late = false;
 }
 
 static void start_table(dpx_claim *claim, uint64_t now)
@@ -91,13 +92,13 @@ void dpx_claim_begin(dpx_claim *claim, const dpx_slot_record *me, const dpx_uuid
     claim->retires = false;
     claim->wait_until = wait_until;
     claim->verdict = DPX_RUNNING;
-    claim->attempt = 0;
+    claim->attempt = claim->slow = 0;
     claim->known_slot = DPX_ANY_SLOT;
     claim->known_owned = 0;
     claim->world->finished = false;
     if (!reclaim) /* nobody is joined yet */
         claim->world->peers->self = (dpx_incarnation){0};
-    memset(&claim->cause, 0, sizeof claim->cause);
+    claim->cause = DPX_NO_CAUSE;
     start_table(claim, now);
 }
 
@@ -133,10 +134,7 @@ static bool phase_over(const dpx_claim *claim)
 {
     for (uint32_t d = 0; d < claim->world->geometry->disks; d++) {
         const struct claim_channel *channel = &claim->channels[d];
-        bool records = claim->phase == PHASE_ACTIVE || claim->phase == PHASE_FREE;
-        bool takes_part = claim->phase == PHASE_TABLE || claim->phase == PHASE_NOTE ||
-                          (records ? channel->noted : channel->counts);
-        if (takes_part && (!channel->sent || channel->request.outstanding))
+        if (dpx_claim_takes_part(claim, channel) && (!channel->sent || channel->request.outstanding))
             return false;
     }
     return true;
@@ -145,15 +143,11 @@ static bool phase_over(const dpx_claim *claim)
 /* The attempt is void.  Nothing is written about it; another one starts when its writes have returned. */
 static void fail_attempt(dpx_claim *claim)
 {
+    if (claim->phase != PHASE_NOTICES || claim->cause.flaw == DPX_SOUND)
+        dpx_claim_blame(claim);
     claim->attempt++;
     claim->world->lifetime_end = 0; /* nothing of this attempt may still be issued */
     enter(claim, PHASE_DRAIN);
-}
-
-static void note_error(dpx_claim *claim, const dpx_request *request)
-{
-    claim->cause.error = request->error;
-    claim->cause.disk = request->disk;
 }
 
 /* ---- the steps of an attempt ---- */
@@ -287,8 +281,6 @@ static void advance_table(dpx_claim *claim, uint64_t now)
         else
             claim->wake = claim->majority_at + patience;
     } else if (over) {
-        if (claim->cause.error == 0)
-            claim->cause.error = -110; /* ETIMEDOUT: nothing returned at all */
         fail_attempt(claim);
     }
 }
@@ -341,11 +333,12 @@ static void advance_drain(dpx_claim *claim, uint64_t now)
     if (!returned(claim, false))
         return;
     bool storage = claim->cause.error != 0;
-    if (claim->attempt >= ATTEMPTS || (storage && now >= claim->wait_until && claim->attempt >= 3)) {
+    bool late = storage && now >= claim->wait_until && (claim->attempt >= 3 || claim->slow > 0);
+    if (claim->attempt >= ATTEMPTS || claim->slow >= SLOW_ATTEMPTS || late) {
         finish(claim, storage ? DPX_STORAGE : claim->cause.flaw != DPX_SOUND ? DPX_DAMAGED : DPX_BUSY);
         return;
     }
-    claim->cause = (dpx_cause){0};
+    claim->cause = DPX_NO_CAUSE;
     enter(claim, PHASE_PAUSE);
     claim->wake = now + dpx_random(claim->world) % (claim->world->geometry->claim_time / 4 + 1);
 }
@@ -419,10 +412,8 @@ void dpx_claim_complete(dpx_claim *claim, dpx_request *request, uint64_t now)
     request->outstanding = false;
     if (!channel->sent)
         return; /* of an earlier phase: a later look at this disk starts afresh */
-    if (request->error != 0) {
-        note_error(claim, request);
+    if (request->error != 0)
         return;
-    }
     switch (claim->phase) {
     case PHASE_TABLE:
         channel->good = channel->table_good = dpx_claim_table_current(claim, request->disk);
@@ -432,6 +423,7 @@ void dpx_claim_complete(dpx_claim *claim, dpx_request *request, uint64_t now)
         break;
     case PHASE_WRITE:
         channel->good = request->write_completed_at <= claim->t0 + claim->world->geometry->claim_time;
+        channel->late = !channel->good;
         if (channel->good && request->write_completed_at > claim->written_at)
             claim->written_at = request->write_completed_at;
         break;
@@ -468,6 +460,11 @@ bool dpx_claim_quiet(const dpx_claim *claim)
 bool dpx_claim_busy(const dpx_claim *claim, uint32_t disk)
 {
     return claim->channels[disk].request.outstanding;
+}
+
+uint32_t dpx_claim_slow(const dpx_claim *claim)
+{
+    return claim->slow;
 }
 
 const dpx_slot_record *dpx_claim_record(const dpx_claim *claim)

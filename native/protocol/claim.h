@@ -38,6 +38,9 @@ bool dpx_claim_quiet(const dpx_claim *claim);
  * be told (dpx_heart_suspect) until it returns. */
 bool dpx_claim_busy(const dpx_claim *claim, uint32_t disk);
 
+/* Attempts that came to nothing since the storage took longer than T_claim allows. */
+uint32_t dpx_claim_slow(const dpx_claim *claim);
+
 /* When done: the active record as written, and the notices carried on from the slot's
  * earlier life (max_hosts entries, inside the claim's memory). */
 const dpx_slot_record *dpx_claim_record(const dpx_claim *claim);

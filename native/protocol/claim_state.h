@@ -35,6 +35,7 @@ struct claim_channel {
     bool noted;   /* the note of this attempt is durable here */
     bool sent;    /* in this phase */
     bool good;    /* in this phase */
+    bool late;    /* in this phase: its write took longer than T_claim */
 };
 
 /* The newest copy that was seen of one of the slot's notice blocks. */
@@ -56,6 +57,7 @@ struct dpx_claim {
     dpx_verdict verdict;
     dpx_cause cause;
     uint32_t attempt;
+    uint32_t slow;        /* attempts that ended since the storage, or we, took too long */
     uint64_t t0;
     uint64_t wake;
     uint64_t phase_limit;
@@ -75,6 +77,11 @@ struct dpx_claim {
 /* Does this phase ask something of this disk, and has not yet? */
 bool dpx_claim_sends(const dpx_claim *claim, uint32_t disk);
 void dpx_claim_build(dpx_claim *claim, uint32_t disk);
+/* The disk has a part in the present phase. */
+bool dpx_claim_takes_part(const dpx_claim *claim, const struct claim_channel *channel);
+/* Why too few disks did what the present phase asked for: the cause. */
+void dpx_claim_blame(dpx_claim *claim);
+
 
 /* Hands the table that was read to the peers. */
 void dpx_claim_observe(dpx_claim *claim);

@@ -1,9 +1,8 @@
 /* The phases of a round: look → raise → judge → (lower) → end.  round.h says what for. */
 #include "round_state.h"
 
+#include <errno.h>
 #include <string.h>
-
-#define TIMED_OUT (-110)
 
 /* ---- memory ---- */
 
@@ -149,7 +148,7 @@ static bool overtaken(dpx_round *round)
         if (dpx_lease_current(round->world, round->wishes[i].lease))
             continue;
         round->cause.item = i;
-        round->cause.error = -16; /* EBUSY */
+        round->cause.error = -EBUSY;
         return true;
     }
     return false;
@@ -197,7 +196,7 @@ void dpx_round_begin(dpx_round *round, dpx_round_kind kind, dpx_wish *wishes, ui
     round->queues = kind == DPX_ROUND_TAKE && wait_until > now;
     round->ticket = 0;
     round->passes = 0;
-    memset(&round->cause, 0, sizeof round->cause);
+    round->cause = DPX_NO_CAUSE;
     bool any = false;
     for (uint32_t i = 0; i < count; i++)
         round->queues &= !wishes[i].resume && wishes[i].change_token == 0;
@@ -258,7 +257,12 @@ static bool blame_regressed(dpx_round *round)
         if (!round->items[i].in_sweep || !round->items[i].regressed)
             continue;
         uint32_t area = round->phase == ROUND_LOOK ? round->items[i].probe : round->wishes[i].lease->header.area;
-        round->cause = (dpx_cause){.item = i, .block = dpx_own_block(world->geometry, area, world->self.slot)};
+        round->cause = DPX_NO_CAUSE;
+        round->cause.item = i;
+        round->cause.block = dpx_own_block(world->geometry, area, world->self.slot);
+        for (uint32_t d = world->geometry->disks; d-- > 0;)
+            if (round->items[i].regressed >> d & 1)
+                round->cause.disk = d;
         return true;
     }
     return false;
@@ -284,8 +288,7 @@ static dpx_verdict sweep_verdict(dpx_round *round)
     }
     if (blame_regressed(round))
         return DPX_DAMAGED;
-    if (round->cause.error == 0)
-        round->cause.error = TIMED_OUT;
+    dpx_sweep_blame(round);
     return DPX_STORAGE;
 }
 

@@ -56,7 +56,8 @@ struct round_channel {
     uint32_t *areas;
     uint8_t *blocks;      /* one per item */
     uint8_t *images;      /* one area per item */
-    bool done;            /* answered in this sweep */
+    bool done;            /* answered in this sweep … */
+    int error;            /* … with that: -errno */
     bool sent;            /* in this sweep */
 };
 
@@ -98,6 +99,8 @@ struct dpx_round {
 /* Starts a sweep over the items that are in_sweep. */
 void dpx_sweep_begin(dpx_round *round, enum sweep_kind kind, uint64_t limit, uint64_t now);
 enum sweep_state dpx_sweep_state(const dpx_round *round, uint64_t now);
+/* A sweep failed for want of answers: cause.error and cause.disk name one that gave none. */
+void dpx_sweep_blame(dpx_round *round);
 /* The next request of the sweep, or NULL; *blocked: a suspect block keeps a disk out for now. */
 dpx_request *dpx_sweep_next(dpx_round *round, bool *blocked);
 /* It belongs to the round as it began last, and not to an earlier use of its memory. */

@@ -1,10 +1,9 @@
 /* One sweep: the same blocks written to, or areas read from, every disk that can be
  * reached; good as soon as every lease of the sweep has a majority. */
+#include <errno.h>
 #include <string.h>
 
 #include "round_state.h"
-
-#define ETIME_ERROR (-62) /* the gate was closed: nothing was issued */
 
 bool dpx_sweep_majority(const dpx_round *round, uint8_t disks)
 {
@@ -20,8 +19,10 @@ void dpx_sweep_begin(dpx_round *round, enum sweep_kind kind, uint64_t limit, uin
     round->sweep++;
     round->sweep_began = now;
     round->sweep_limit = limit;
-    for (uint32_t d = 0; d < round->world->geometry->disks; d++)
+    for (uint32_t d = 0; d < round->world->geometry->disks; d++) {
         round->channels[d].done = round->channels[d].sent = false;
+        round->channels[d].error = 0;
+    }
     for (uint32_t i = 0; i < round->count; i++) {
         struct round_item *item = &round->items[i];
         item->counted = item->returned = item->own_flawed = 0;
@@ -60,6 +61,32 @@ enum sweep_state dpx_sweep_state(const dpx_round *round, uint64_t now)
     for (uint32_t d = 0; d < round->world->geometry->disks; d++)
         waiting |= !round->channels[d].done;
     return waiting && now < round->sweep_limit ? SWEEP_RUNNING : SWEEP_FAILED;
+}
+
+/* What another name of this host kept out says most, then what a disk answered, then that one did not; a disk
+ * that is not there at all was known to be missing. */
+static uint32_t gravity(const struct round_channel *channel)
+{
+    if (channel->error == -EBUSY)
+        return 4;
+    if (channel->error == 0)
+        return channel->done ? 0 : 2;
+    return channel->error == -ENODEV ? 1 : 3;
+}
+
+void dpx_sweep_blame(dpx_round *round)
+{
+    uint32_t worst = 0;
+    round->cause.error = -ETIMEDOUT;
+    round->cause.disk = DPX_NO_DISK;
+    for (uint32_t d = 0; d < round->world->geometry->disks; d++) {
+        const struct round_channel *channel = &round->channels[d];
+        if (gravity(channel) <= worst)
+            continue;
+        worst = gravity(channel);
+        round->cause.error = channel->error != 0 ? channel->error : -ETIMEDOUT;
+        round->cause.disk = d;
+    }
 }
 
 /* ---- requests ---- */
@@ -155,6 +182,7 @@ dpx_request *dpx_sweep_next(dpx_round *round, bool *blocked)
             continue;
         if (late) { /* this disk takes no part */
             channel->sent = channel->done = *blocked = true;
+            channel->error = -EBUSY;
             continue;
         }
         if (channel->request.outstanding)
@@ -243,11 +271,8 @@ bool dpx_sweep_complete(dpx_round *round, dpx_request *request)
     if (!current)
         return true; /* a late answer: the disk may take part in the present sweep now */
     channel->done = true;
-    if (request->error != 0) {
-        round->cause.error = request->error;
-        round->cause.disk = request->disk;
-    }
-    if (request->error == ETIME_ERROR || round->sweep_kind == SWEEP_WRITE)
+    channel->error = request->error;
+    if (request->error == -ETIME || round->sweep_kind == SWEEP_WRITE)
         return true;
     for (uint32_t n = 0; n < request->read_count; n++)
         if (!book_image(round, channel, n))

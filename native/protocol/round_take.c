@@ -43,7 +43,7 @@ static dpx_verdict look_at(dpx_round *round, uint32_t i, uint64_t now)
     uint32_t area = item->probe; /* the one that was read: the probing may go on */
     dpx_round_scan(round, i, dpx_judge_attempt(round, i, 0), now, &view);
     if (view.header_stale) {
-        round->cause = (dpx_cause){.item = i, .flaw = DPX_FLAW_FIELD,
+        round->cause = (dpx_cause){.item = i, .flaw = DPX_FLAW_FIELD, .disk = DPX_NO_DISK,
                                    .block = dpx_header_block(round->world->geometry, item->probe)};
         return DPX_DAMAGED;
     }
@@ -153,7 +153,7 @@ static enum judgement judge_one(dpx_round *round, uint32_t i, bool *defers, uint
     if (judgement == JUDGE_OPEN)
         dpx_cause_open(round, i, lease->header.area, &view);
     if (judgement == JUDGE_DAMAGED)
-        round->cause = (dpx_cause){.item = i, .flaw = DPX_FLAW_FIELD,
+        round->cause = (dpx_cause){.item = i, .flaw = DPX_FLAW_FIELD, .disk = DPX_NO_DISK,
                                    .block = dpx_header_block(round->world->geometry, lease->header.area)};
     if (judgement >= JUDGE_OPEN)
         return judgement;

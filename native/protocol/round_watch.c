@@ -208,6 +208,7 @@ void dpx_after_rewrite_look(dpx_round *round, uint64_t now)
     if (dpx_rewrite_again(round, now))
         return;
     if (!dpx_sweep_majority(round, item->returned)) {
+        dpx_sweep_blame(round);
         dpx_round_finish(round, DPX_STORAGE);
         return;
     }

@@ -84,7 +84,8 @@ typedef struct dpx_flag {
     dpx_incarnation who;
     uint64_t hold; /* 0: no flag */
     enum dpx_mode mode;
-    uint64_t seen_at; /* completion of the read that showed it first */
+    uint64_t seen_at; /* completion of the read that showed it first … */
+    uint64_t last_seen; /* … and of the latest one that did */
     uint64_t held_since;
     uint8_t label_length;
     char label[65];
@@ -98,14 +99,18 @@ typedef struct dpx_mark {
     uint32_t slot;
 } dpx_mark;
 
+#define DPX_NO_DISK UINT32_MAX /* none in particular */
+
 typedef struct dpx_cause {
     uint32_t item;  /* which wish of the round */
     int32_t error;  /* -errno */
-    uint32_t disk;
+    uint32_t disk;  /* the one that failed; DPX_NO_DISK */
     uint64_t block;
     uint32_t area;  /* of DPX_CHANGE_OPEN, DPX_UNDRAINED: what to resolve */
     dpx_flaw flaw;
     dpx_flag flag;
 } dpx_cause;
+
+#define DPX_NO_CAUSE ((dpx_cause){.disk = DPX_NO_DISK})
 
 #endif

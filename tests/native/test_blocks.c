@@ -305,7 +305,7 @@ static void impatient_caller(void)
     dpx_ask ask = it.ask, another = ask_for("vm2", DPX_MODE_EXCLUSIVE);
     uint64_t start = dpx_now();
     pthread_create(&thread, NULL, lose_patience, NULL);
-    CHECK_EQ(take(host, &ask, DPX_FOREVER, &failure), DPX_E_TIMEOUT);
+    CHECK_EQ(take(host, &ask, DPX_FOREVER, &failure), DPX_E_HELD);
     CHECK(failure.lowering); /* its mark is being taken back, and nobody waits for that */
     CHECK(dpx_now() - start > 240 * MS && dpx_now() - start < 500 * MS);
     pthread_join(thread, NULL);

@@ -254,10 +254,49 @@ static void test_a_slow_claim_is_void(void)
     memory_disks disks;
     claimer c;
     disks_format(&disks, 1, HOSTS, LEASES);
-    begin_claim(&c, &disks, 1);
+    begin_claim_of(&c, &disks, 1, disks.now + 10 * DPX_SECOND);
     c.after = claim_slowly;
     CHECK(run_claim(&c) == DPX_FULL); /* the record of the first attempt stands in the way of the next */
     CHECK(c.tables > 1);
+    CHECK_EQ(c.writes, 1);
+    host_forget(&c.host);
+    disks_free(&disks);
+}
+
+static void claim_slowly_always(claimer *c, dpx_request *request)
+{
+    if (request->write_count == 1) {
+        c->disks->now += 2 * c->disks->geometry.claim_time;
+        request->write_completed_at = c->disks->now;
+    }
+}
+
+static dpx_verdict claim_on_slow_disks(claimer *c, memory_disks *disks, uint64_t patience)
+{
+    disks_format(disks, 1, HOSTS, LEASES);
+    *c = (claimer){.disks = disks};
+    host_prepare(&c->host, disks, 1);
+    dpx_slot_record me = host_record(&c->host, 1);
+    dpx_uuid nonce = {{1}};
+    c->claim = dpx_claim_place(host_memory(&c->host, 1, dpx_claim_memory(&disks->geometry)), &c->host.world);
+    dpx_claim_begin(c->claim, &me, &nonce, DPX_ANY_SLOT, false, disks->now + patience, disks->now);
+    c->after = claim_slowly_always;
+    return run_claim(c);
+}
+
+/* Each attempt leaves a void claim in a slot: storage that is slower than T_claim must not use them all up, and it is
+ * the storage that people are told of, not another host. */
+static void test_slow_storage_uses_few_slots(void)
+{
+    memory_disks disks;
+    claimer c;
+    CHECK(claim_on_slow_disks(&c, &disks, 60 * DPX_SECOND) == DPX_STORAGE);
+    CHECK_EQ(c.writes, 3);
+    CHECK_EQ(dpx_claim_slow(c.claim), 3);
+    CHECK(dpx_claim_cause(c.claim)->error == -ETIMEDOUT && dpx_claim_cause(c.claim)->disk == 0);
+    host_forget(&c.host);
+    disks_free(&disks);
+    CHECK(claim_on_slow_disks(&c, &disks, 0) == DPX_STORAGE); /* no time to try again */
     CHECK_EQ(c.writes, 1);
     host_forget(&c.host);
     disks_free(&disks);
@@ -275,7 +314,7 @@ static void test_who_slept_writes_no_notes(void)
     memory_disks disks;
     claimer c;
     disks_format(&disks, 1, HOSTS, LEASES);
-    begin_claim(&c, &disks, 1);
+    begin_claim_of(&c, &disks, 1, disks.now + 10 * DPX_SECOND);
     c.after = sleep_in_the_check;
     CHECK(run_claim(&c) == DPX_FULL);
     CHECK_EQ(c.writes, 1);
@@ -476,6 +515,7 @@ int main(void)
     RUN(test_another_claim_is_no_dead_slot);
     RUN(test_a_lost_slot_can_be_had_on_a_word);
     RUN(test_a_slow_claim_is_void);
+    RUN(test_slow_storage_uses_few_slots);
     RUN(test_who_slept_writes_no_notes);
     RUN(test_an_owner_between_table_and_notes_is_found);
     RUN(test_an_owner_that_slept_is_found);

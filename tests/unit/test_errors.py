@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+import diskpaxos
 from diskpaxos import _core, errors, failure
 
 INSTANCES: list[errors.DiskPaxosError] = [
@@ -22,7 +23,7 @@ INSTANCES: list[errors.DiskPaxosError] = [
     errors.FinishedError("a", "its time ran out"),
     errors.ForkedError("host 'a'"),
     errors.HeldByThisHostError("vm", label="me", mode="shared"),
-    errors.HeldError("vm", host="b", slot=3, label="guest", since=1_700_000_000_000_000_000, token=7, lowering=True),
+    errors.HeldError("vm", host="b", slot=3, label="guest", since=1_700_000_000.5, token=7, lowering=True),
     errors.BeingFormattedError("/x", "h", 4711, late=True),
     errors.InUseError("/p", ("slot 1",), True),
     errors.IncompatibleError("/p", features=8),
@@ -91,7 +92,7 @@ def test_standard_classes_catch_them_too() -> None:
 
 
 def test_a_holder_is_named_with_all_that_is_known() -> None:
-    error = errors.HeldError("vm", host="b", slot=3, label="guest", since=1_700_000_000_000_000_000)
+    error = errors.HeldError("vm", host="b", slot=3, label="guest", since=1_700_000_000.5)
     for part in ("'vm'", "'b'", "slot 3", "'guest'", "2023-11-14 22:13:20 UTC", "nothing was taken"):
         assert part in str(error)
 
@@ -153,6 +154,11 @@ def core_error(status: str, **fields: Any) -> _core.CoreError:
         "held_since": 1_700_000_000_000_000_000,
         "label": "guest",
         "lowering": False,
+        "alive": False,
+        "dead": False,
+        "watched": True,
+        "silent_for": 12_000_000_000,
+        "free_in": 60_000_000_000,
         "host_name": "b",
         "path": "/p",
     }
@@ -177,7 +183,50 @@ def test_the_facts_of_a_refusal_get_through() -> None:
     error = failure.error_from(core_error("held"), "acquire", leases=["a", "vm"])
     assert isinstance(error, errors.HeldError)
     assert (error.host, error.slot, error.label, error.mode) == ("b", 5, "guest", "shared")
-    assert (error.since, error.token) == (1_700_000_000_000_000_000, 65541)
+    assert (error.since, error.token) == (1_700_000_000.0, 65541)
+
+
+def test_what_is_known_of_the_holders_life_gets_through() -> None:
+    def told(**facts: object) -> errors.HeldError:
+        error = failure.error_from(core_error("held", **facts), "acquire", leases=["a", "vm"])
+        assert isinstance(error, errors.HeldError)
+        return error
+
+    silent = told()
+    assert (silent.alive, silent.silent_for, silent.free_in) == (None, 12.0, 60.0)
+    assert "no heartbeat of its host was seen in 12 s of watching" in silent.advice
+    assert "free in about 60 s" in silent.advice
+    alive = told(alive=True)
+    assert (alive.alive, alive.free_in) == (True, 60.0)
+    assert "wait until it lets go" in alive.advice
+    assert "free in" not in alive.advice
+    dead = told(dead=True)
+    assert (dead.alive, dead.free_in) == (False, 0.0)
+    assert "its host is dead" in dead.advice
+    unseen = told(watched=False, host_name="")
+    assert (unseen.alive, unseen.silent_for, unseen.free_in) == (None, None, 60.0)
+    assert "unknown" not in str(unseen)
+
+
+def test_the_disk_that_failed_is_named_by_its_path() -> None:
+    paths = ["/a", "/b", "/c"]
+    error = failure.error_from(core_error("storage", path="/b", disk=1), "acquire", leases=["vm"] * 2, paths=paths)
+    assert "on /b" in str(error)
+    assert "disk" not in error.what
+    unknown = failure.error_from(core_error("storage", path="", disk=1), "acquire", leases=["vm"] * 2, paths=paths)
+    assert "on disk 1" in str(unknown), "better than the path of another one"
+    nowhere = failure.error_from(core_error("storage", path="", disk=-1), "acquire", leases=["vm"] * 2, paths=paths)
+    assert " on " not in nowhere.what
+    damaged = failure.error_from(core_error("damaged", path="/b", disk=1), "acquire", leases=["vm"] * 2, paths=paths)
+    assert isinstance(damaged, errors.DamagedError)
+    assert (damaged.path, damaged.disk) == ("/b", 1)
+    assert damaged.what.startswith("block 77 of /b is damaged")
+
+
+def test_errors_that_people_catch_are_at_the_top() -> None:
+    for name in errors.__all__:
+        assert getattr(diskpaxos, name) is getattr(errors, name)
+        assert name in diskpaxos.__all__
 
 
 def test_the_facts_of_a_storage_fault_get_through() -> None:

@@ -1,0 +1,50 @@
+/* Why an attempt to claim a slot came to nothing: what people are told, and how often it is worth another one. */
+#include "claim_state.h"
+
+#include <errno.h>
+
+bool dpx_claim_takes_part(const dpx_claim *claim, const struct claim_channel *channel)
+{
+    if (claim->phase == PHASE_TABLE || claim->phase == PHASE_NOTE)
+        return true;
+    bool records = claim->phase == PHASE_ACTIVE || claim->phase == PHASE_FREE;
+    return records ? channel->noted : channel->counts;
+}
+
+/* The gravest is told about: an error that a disk gave, then one that was too slow, then one that is missing. */
+static uint32_t gravity(int error)
+{
+    if (error == 0)
+        return 0;
+    return error == -ENODEV ? 1 : error == -ETIMEDOUT ? 2 : 3;
+}
+
+static int error_of(const struct claim_channel *channel)
+{
+    int error = channel->request.outstanding || channel->late ? -ETIMEDOUT : channel->request.error;
+    return error == -ETIME ? -ETIMEDOUT : error; /* the gate was closed: what came before took too long */
+}
+
+/* Where one answered in time, and yet is no good, it shows somebody else's claim, and no disk is to blame.  Where all
+ * are good, we slept. */
+void dpx_claim_blame(dpx_claim *claim)
+{
+    claim->cause = DPX_NO_CAUSE;
+    for (uint32_t d = 0; d < claim->world->geometry->disks; d++) {
+        const struct claim_channel *channel = &claim->channels[d];
+        int error = error_of(channel);
+        if (!dpx_claim_takes_part(claim, channel) || channel->good)
+            continue;
+        if (error == 0) {
+            claim->cause = DPX_NO_CAUSE;
+            return;
+        }
+        if (gravity(error) <= gravity(claim->cause.error))
+            continue;
+        claim->cause.error = error;
+        claim->cause.disk = d;
+    }
+    if (claim->cause.error == 0)
+        claim->cause.error = -ETIMEDOUT;
+    claim->slow += claim->cause.error == -ETIMEDOUT;
+}

@@ -1,0 +1,241 @@
+"""What a caller is told when it did not get what it asked for: whose fault it is, and how long it will take."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fix_members import MemberProcess
+from fix_slow import SlowDisks
+from fix_spaces import QUICK, Maker
+from program import clean_environment
+
+from diskpaxos import Lockspace, errors
+
+Opener = Callable[..., Lockspace]
+Members = Callable[[Lockspace], MemberProcess]
+
+#: Joins, and says as JSON what became of one attempt after another, one for each line on stdin.
+PROGRAM = """
+import json, sys, time
+from diskpaxos import Lockspace, errors
+arguments = json.loads(sys.argv[1])
+started = time.monotonic()
+def told(error):
+    facts = {k: v for k, v in vars(error).items() if isinstance(v, (str, int, float, bool, type(None)))}
+    return {"error": type(error).__name__, "text": str(error), **facts}
+def say(**what):
+    print(json.dumps({**what, "took": time.monotonic() - started}), flush=True)
+try:
+    space = Lockspace.open(arguments["paths"])
+    sys.stdin.readline()
+    started = time.monotonic()
+    host = space.join("speaker", **arguments.get("join", {}))
+    say(slot=host.slot)
+    for line in sys.stdin:
+        started = time.monotonic()
+        try:
+            lease = host.acquire(**json.loads(line))
+            say(token=lease.token)
+        except errors.DiskPaxosError as error:
+            say(**told(error))
+except errors.DiskPaxosError as error:
+    say(**told(error))
+sys.stdout.flush()
+import os
+os._exit(0)  # what hangs must not keep the test
+"""
+
+
+class Speaker:
+    """That program, with disks that suffer."""
+
+    def __init__(self, slow: SlowDisks, paths: tuple[str, ...], **join: Any) -> None:
+        command = [sys.executable, "-c", PROGRAM, json.dumps({"paths": paths, "join": join})]
+        self.process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=clean_environment(**slow.environment),
+        )
+
+    def ask(self, line: str = "") -> dict[str, Any]:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+        answer: dict[str, Any] = json.loads(self.process.stdout.readline())
+        return answer
+
+    def acquire(self, name: str, **arguments: Any) -> dict[str, Any]:
+        return self.ask(json.dumps({"name": name, **arguments}))
+
+    def end(self) -> None:
+        for pipe in (self.process.stdin, self.process.stdout):
+            assert pipe is not None
+            pipe.close()
+        self.process.kill()
+        self.process.wait()
+
+
+# ---- held, or out of time, or the storage
+
+
+@pytest.mark.parametrize("patience", [0.005, 0.05])
+def test_a_lease_that_is_held_is_never_called_a_storage_fault(
+    make_space: Maker, open_space: Opener, patience: float
+) -> None:
+    """Deadlines fall into rounds under way, of two threads that stand in each other's way."""
+    space = make_space()
+    told: Counter[str] = Counter()
+    with space.join("alpha") as alpha, open_space(space).join("beta") as beta, beta.acquire("vm"):
+        with pytest.raises(errors.HeldError):
+            alpha.acquire("vm")  # from now on it has seen the holder
+
+        def contend() -> None:
+            end = time.monotonic() + 4
+            while time.monotonic() < end:
+                try:
+                    alpha.acquire("vm", timeout=patience)
+                except errors.DiskPaxosError as error:
+                    told[type(error).__name__] += 1
+
+        threads = [threading.Thread(target=contend) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert told["HeldError"] > 50
+    # A look may fall behind on a busy machine; then there is no recent one, and only the time ran out.
+    assert set(told) <= {"HeldError", "WaitTimeoutError"}, told
+    assert told["WaitTimeoutError"] <= told["HeldError"] / 10, told
+
+
+def test_an_old_look_is_no_holder(slow_disks: SlowDisks, make_space: Maker, open_space: Opener) -> None:
+    """The last look showed a holder, but it is long past: what is told is that the time ran out."""
+    space = make_space(outage_tolerance=4.0)
+    beta = open_space(space).join("beta")
+    speaker = Speaker(slow_disks, space.paths)
+    try:
+        assert "slot" in speaker.ask()
+        with beta.acquire("vm"):
+            assert speaker.acquire("vm", timeout=0.2)["error"] == "HeldError"
+        time.sleep(0.6)  # more than S / 8
+        slow_disks.slow(Path(space.paths[0]), 300)
+        answer = speaker.acquire("vm", timeout=0.1)
+        assert answer["error"] == "WaitTimeoutError", answer
+        assert "nothing was taken" in answer["text"]
+    finally:
+        speaker.end()
+        beta.leave()
+
+
+# ---- the holder's life
+
+
+def test_a_holder_that_lives_is_said_to(make_space: Maker, open_space: Opener) -> None:
+    space = make_space(**QUICK)
+    with space.join("alpha") as alpha, open_space(space).join("beta") as beta, beta.acquire("vm"):
+        time.sleep(0.5)  # four heartbeats
+        with pytest.raises(errors.HeldError) as caught:
+            alpha.acquire("vm")
+        error = caught.value
+        assert error.alive is True
+        assert error.silent_for is not None
+        assert error.silent_for < 1.0
+        assert "wait until it lets go" in error.advice
+
+
+@pytest.mark.timing
+def test_a_holder_that_died_is_counted_down(make_space: Maker, member: Members) -> None:
+    space = make_space(**(QUICK | {"outage_tolerance": 4.0}))
+    dead_time = space.info().dead_time
+    alpha = space.join("alpha")
+    other = member(space)
+    other.call("join", name="beta")
+    other.call("acquire", name="vm")
+    time.sleep(1.2)
+    other.kill()
+    killed = time.monotonic()
+    time.sleep(1.8)
+    with pytest.raises(errors.HeldError) as caught:
+        alpha.acquire("vm")
+    error = caught.value
+    passed = time.monotonic() - killed
+    assert error.alive is None
+    assert error.silent_for is not None
+    assert passed - 0.1 <= error.silent_for + 0.5, "silence counts from when a heartbeat was last seen, not written"
+    assert error.silent_for <= passed + 1.1
+    assert error.free_in is not None
+    assert abs(error.silent_for + error.free_in - (dead_time + 0.5)) < 0.2
+    assert f"free in about {error.free_in:.1f} s" in error.advice
+    alpha.acquire("vm", timeout=error.free_in).release()  # what was promised
+    alpha.leave()
+
+
+def test_another_holder_here_lives_as_we_do(make_space: Maker) -> None:
+    with make_space().join("alpha") as host, host.acquire("vm"), pytest.raises(errors.HeldByThisHostError) as caught:
+        host.acquire("vm")
+    assert (caught.value.alive, caught.value.silent_for, caught.value.free_in) == (True, None, None)
+
+
+# ---- which disk
+
+
+@pytest.mark.parametrize("hung", [(1, 2), (0, 2), (0, 1)])
+def test_the_disk_that_hangs_is_named_and_not_one_that_answers(
+    slow_disks: SlowDisks, make_space: Maker, hung: tuple[int, int]
+) -> None:
+    space = make_space(3, outage_tolerance=2.0)
+    paths = [Path(path) for path in space.paths]
+    # Indexes are in the superblocks: the order of the paths does not matter.
+    speaker = Speaker(slow_disks, tuple(reversed(space.paths)))
+    try:
+        assert "slot" in speaker.ask()
+        assert "token" in speaker.acquire("vm", timeout=5)
+        for index in hung:
+            slow_disks.hang(paths[index])
+        answer = speaker.acquire("other")
+        assert answer["error"] == "StorageError", answer
+        assert answer["disk"] in hung
+        assert answer["path"] == str(paths[answer["disk"]])
+        assert answer["path"] in answer["text"]
+        assert "disk " not in answer["text"]
+        assert "unknown error" not in answer["text"]
+    finally:
+        for path in paths:
+            slow_disks.slow(path, 0)
+        speaker.end()
+
+
+# ---- joining
+
+
+@pytest.mark.timing
+def test_slow_storage_is_said_to_be_slow_in_time_and_keeps_few_slots(slow_disks: SlowDisks, make_space: Maker) -> None:
+    """One attempt may keep a slot busy: sixteen of them filled a lockspace."""
+    space = make_space(outage_tolerance=16.0, claim_time=0.2)
+    disk = Path(space.paths[0])
+    for timeout, most in ((1.0, 2.5), (10.0, 4.0)):
+        speaker = Speaker(slow_disks, space.paths, timeout=timeout)
+        try:
+            slow_disks.slow(disk, 150)  # table and notices fit into T_claim, the write does not
+            answer = speaker.ask()
+        finally:
+            slow_disks.slow(disk, 0)
+            speaker.end()
+        assert answer["error"] == "TimingError", answer
+        assert answer["path"] == str(disk)
+        assert "met another" not in answer["text"]
+        assert answer["took"] < most
+    used = [host for host in space.hosts() if host.liveness != "free"]
+    assert len(used) <= 6, "three attempts each, at most"
