@@ -1,5 +1,5 @@
 """``python -m diskpaxos`` is the program ``diskpaxos``."""
 
-from diskpaxos.cli import main
+from _diskpaxos_start import main
 
 main()

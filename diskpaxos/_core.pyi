@@ -251,6 +251,7 @@ class PeerInfo(NamedTuple):
     generation: int
     counter: int
     self: bool
+    free: bool
     damaged: bool
     dead: bool
     drain: int
@@ -283,7 +284,7 @@ class Host:
         machine: bytes,
         boot: bytes,
         software: int,
-        timeout: int,
+        timeout: int | None,
     ) -> None: ...
     def acquire(
         self,

@@ -85,6 +85,8 @@ def nanoseconds(seconds: float | None) -> int | None:
         value = float(seconds)
     except (TypeError, ValueError):
         raise InvalidArgumentError(f"a timeout must be a number of seconds or None, not {seconds!r}") from None
+    except OverflowError:  # an integer beyond every float
+        value = math.inf if seconds > 0 else -math.inf
     if math.isnan(value) or value < 0:
         raise InvalidArgumentError(f"a timeout must not be negative: {seconds!r}")
     return None if value > _LONGEST else round(value * 1e9)

@@ -9,7 +9,6 @@ never a superblock without the blocks that it speaks of.
 from __future__ import annotations
 
 import errno
-import math
 import os
 import time
 import uuid
@@ -149,7 +148,7 @@ def _range(name: str, value: object, least: int, most: int) -> None:
 
 
 def _time(name: str, seconds: object, least: float) -> int:
-    if not isinstance(seconds, int | float) or not math.isfinite(seconds) or not least <= seconds <= 86400:
+    if not isinstance(seconds, int | float) or not least <= seconds <= 86400:
         raise InvalidArgumentError(f"{name} must be {least:g} to 86,400 seconds, not {seconds!r}")
     return round(seconds * 1e9)
 

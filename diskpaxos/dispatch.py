@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import select
+import signal
 import sys
 import threading
 from collections.abc import Callable
+from typing import ClassVar
 
 from diskpaxos import _core
 
@@ -21,12 +23,22 @@ class Dispatcher:
     False once it is gone, which ends the thread.
     """
 
+    #: Signals that its thread shall not take, since the program waits for them elsewhere (sigtimedwait).
+    withheld: ClassVar[frozenset[int]] = frozenset()
+
     def __init__(self, core: _core.Host, deliver: Callable[[_core.CoreEvent], bool], name: str) -> None:
         self._core = core
         self._deliver = deliver
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._thread = threading.Thread(target=self._run, name=f"diskpaxos-{name}", daemon=True)
-        self._thread.start()
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, self.withheld)
+        try:
+            self._thread.start()
+        except BaseException:
+            os.close(self._wake)
+            raise
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
     def stop(self) -> None:
         """Deliver what has happened so far and end the thread; waits for it unless called in it."""

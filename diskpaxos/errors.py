@@ -41,6 +41,7 @@
     │   ├── LeaseLostError                  was held, is not any more
     │   └── LeaseReleasedError              was released by its holder
     ├── StorageError                        I/O failed or took too long
+    ├── SystemRefusedError                  memory, threads, descriptors or asynchronous I/O have run out
     ├── WaitTimeoutError (TimeoutError)     the caller's time ran out
     ├── FinishedError                       this host's membership is over
     ├── LeasesHeldError                     leave: leases are still held
@@ -100,6 +101,7 @@ __all__ = [
     "SameDiskError",
     "StaleStateError",
     "StorageError",
+    "SystemRefusedError",
     "TimingError",
     "TokensExhaustedError",
     "TruncatedError",
@@ -204,8 +206,8 @@ class PathError(LockspaceError):
             _errno.EISDIR: "give a regular file or a block device",
             _errno.ENODEV: "give a regular file or a block device",
             _errno.ENOSPC: "free some space, or ask for fewer leases or hosts",
-            _errno.ETIMEDOUT: "the storage does not answer: check the device, path or mount",
-            _errno.EAGAIN: "if fs.aio-nr is near fs.aio-max-nr, raise that limit: sysctl -w fs.aio-max-nr=1048576",
+            _errno.ETIMEDOUT: "the storage does not answer: check the device, path or mount; until it does, the kernel "
+            "may not let this process end",
         }.get(number, "")
         super().__init__(path, f"cannot {action} {path}: {_errno_text(number)}", advice=advice)
         self.errno = number
@@ -700,6 +702,26 @@ class StorageError(DiskPaxosError):
         self.disk = disk
         self.path = path
         self.lowering = lowering
+
+
+#: What the system says when something has run out that is no matter of a path.
+RESOURCES = frozenset({_errno.ENOMEM, _errno.EAGAIN, _errno.EMFILE, _errno.ENFILE})
+
+
+class SystemRefusedError(DiskPaxosError):
+    """Memory, threads, descriptors or asynchronous I/O have run out; ``errno`` says what, ``action`` for what."""
+
+    def __init__(self, action: str, number: int, effect: str = _NOTHING) -> None:
+        advice = {
+            _errno.ENOMEM: "more memory, or higher limits of address space and locked memory (`ulimit -v`, `-l`)",
+            _errno.EAGAIN: "more threads (`ulimit -u`, pids.max of the cgroup) or memory for their stacks (`-v`); "
+            "if fs.aio-nr is near fs.aio-max-nr, raise that limit: sysctl -w fs.aio-max-nr=1048576",
+            _errno.EMFILE: "more open files for this process (`ulimit -n`)",
+            _errno.ENFILE: "more open files for this machine (sysctl fs.file-max)",
+        }.get(number, "")
+        super().__init__(f"the system refused what it takes to {action}: {_errno_text(number)}", effect, advice)
+        self.action = action
+        self.errno = number
 
 
 class WaitTimeoutError(DiskPaxosError, TimeoutError):

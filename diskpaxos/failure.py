@@ -36,13 +36,15 @@ def error_from(
     path = failure.path or (paths[0] if len(paths) == 1 or (failure.disk < 0 and paths) else "")
     lease = leases[failure.item] if failure.item < len(leases) else ""
     status = failure.status
+    what = f"{action} {lease!r}" if lease else action
+    if status == "system" and failure.errno in e.RESOURCES:
+        return e.SystemRefusedError(what, failure.errno, "" if action == "release" else "nothing was changed")
     if status in _OPENING:
         return _opening(failure, action, path, given)
     if status in _JOINING:
         return _joining(failure, path, given)
     if status in _LEASES:
         return _about_lease(failure, path, lease)
-    what = f"{action} {lease!r}" if lease else action
     if status == "storage":
         effect = _EFFECTS.get(action, "")
         return e.StorageError(

@@ -24,6 +24,7 @@ from diskpaxos.errors import (
     FinishedError,
     ForkedError,
     HeldByThisHostError,
+    HeldError,
     InvalidArgumentError,
     LeaseLostError,
     LeasesHeldError,
@@ -104,7 +105,12 @@ class Host:
             host = me()
             return host is not None and host._handle_event(event)
 
-        self._dispatcher = Dispatcher(core, deliver, f"host-{state.slot}")
+        try:
+            self._dispatcher = Dispatcher(core, deliver, f"host-{state.slot}")
+        except BaseException:  # no thread, no descriptor: joined already, and nobody would know of it
+            self._closed = True
+            _leave_quietly(core)
+            raise
 
     # ---- who and how
 
@@ -181,6 +187,7 @@ class Host:
         *,
         state: str | None = None,
         label: str = "",
+        wait_for_dead: bool = False,
     ) -> Lease:
         """Take one lease.
 
@@ -191,6 +198,9 @@ class Host:
         :param state: of an earlier lease (:attr:`Lease.state`): succeed only if nobody took it
             exclusively since
         :param label: at most 64 bytes, shown to those who ask who holds the lease
+        :param wait_for_dead: wait on after ``timeout`` for as long as the holder's host may be dead: until it
+            is known to be (then the lease is taken, at most T_dead after its last heartbeat), or until a
+            heartbeat of it is seen (then it is HeldError, with ``alive`` True)
         :raises HeldError: held by another host (or, as HeldByThisHostError, on this one)
         :raises StaleStateError: taken exclusively, or created anew, since ``state``
         :raises LeaseNotFoundError: with ``create=False``
@@ -205,11 +215,16 @@ class Host:
         A signal handler that raises (KeyboardInterrupt) ends the wait; then nothing was taken.
         """
         lease = Lease(self, name, mode, label)
-        self._take([_ask(name, mode, state, label)], [lease], timeout, create)
+        self._take([_ask(name, mode, state, label)], [lease], timeout, create, wait_for_dead)
         return lease
 
     def acquire_many(
-        self, requests: Iterable[str | Request], timeout: float | None = 0, create: bool = True
+        self,
+        requests: Iterable[str | Request],
+        timeout: float | None = 0,
+        create: bool = True,
+        *,
+        wait_for_dead: bool = False,
     ) -> list[Lease]:
         """Take several leases, all or none, in one set of rounds; in the order given.
 
@@ -219,16 +234,45 @@ class Host:
         """
         wanted = [Request(item) if isinstance(item, str) else item for item in requests]
         leases = [Lease(self, item.name, item.mode, item.label) for item in wanted]
-        self._take([_ask(item.name, item.mode, item.state, item.label) for item in wanted], leases, timeout, create)
+        asks = [_ask(item.name, item.mode, item.state, item.label) for item in wanted]
+        self._take(asks, leases, timeout, create, wait_for_dead)
         return leases
 
-    def _take(self, asks: list[_Ask], leases: list[Lease], timeout: float | None, create: bool) -> None:
+    def _take(
+        self, asks: list[_Ask], leases: list[Lease], timeout: float | None, create: bool, wait_for_dead: bool
+    ) -> None:
         if len(asks) > 1 and len({ask[0] for ask in asks}) != len(asks):
             raise InvalidArgumentError("a lease is asked for twice in one call", "nothing was taken")
         limit = nanoseconds(timeout)
-        core = self._use()
         if not asks:
+            self._use()
             return
+        try:
+            self._try_to_take(asks, leases, limit, create)
+        except HeldError as error:
+            if not wait_for_dead or error.alive:
+                raise
+            self._take_from_the_dead(asks, leases, create, error)
+
+    def _take_from_the_dead(self, asks: list[_Ask], leases: list[Lease], create: bool, held: HeldError) -> None:
+        """The caller's time is over, but nobody has seen the holder's host alive."""
+        shape = self._space.geometry
+        # Whoever is neither dead nor alive by then never will be: its slot's record is damaged, say.
+        enough = time.monotonic() + (2 * shape.dead_time + shape.outage_tolerance) / 1e9
+        while time.monotonic() < enough:
+            try:
+                self._try_to_take(asks, leases, shape.outage_tolerance // 4, create)
+                return
+            except HeldError as error:
+                held = error
+                if error.alive:
+                    break
+            except WaitTimeoutError:
+                pass  # no look was completed in this short a time
+        raise held
+
+    def _try_to_take(self, asks: list[_Ask], leases: list[Lease], limit: int | None, create: bool) -> None:
+        core = self._use()
         losses = self._losses
         try:
             core.acquire(asks, create, limit, leases, self._leases)
@@ -541,6 +585,15 @@ _LEVELS = {
     "disk_down": logging.WARNING,
     "healed": logging.WARNING,
 }
+
+
+def _leave_quietly(core: _core.Host) -> None:
+    try:
+        core.leave(0)
+    except _core.CoreError as trouble:
+        _log.warning("leaving after a join that failed: %s", trouble.text)
+    finally:
+        core.close()
 
 
 def _sentence(event: HostEvent) -> str:

@@ -41,6 +41,7 @@ Progress = Callable[[str, int, int], object] | None
 UNREAD = 255
 READ_TIMEOUT = 10_000_000_000
 _PASSED_OVER = 30_000_000_000
+_LONGEST_WATCH = 10 * 365 * 86400.0  # seconds
 _AGAIN = 64  # damaged blocks of one read that are read again; more than that is no write half done
 
 
@@ -212,7 +213,7 @@ def read_slots(space: Lockspace) -> Blocks:
 def watch_slots(space: Lockspace, seconds: float, progress: Progress = None) -> list[Sight]:
     """Read the slot records, and again and again until ``seconds`` have passed from the completion of the first
     read to the issue of the last: a slot that was still for less has changed, however slow the reads were."""
-    if seconds < 0:
+    if not 0 <= seconds <= _LONGEST_WATCH:
         raise InvalidArgumentError(f"cannot watch for {seconds!r} seconds")
     wanted, begin = round(seconds * 1e9), 0
     sights: list[Sight] = []
@@ -367,19 +368,20 @@ def _noticed(space: Lockspace, sights: list[Sight]) -> dict[int, bool]:
     return found
 
 
-def explain_full(space: Lockspace, error: DiskPaxosError) -> DiskPaxosError:
-    """Say which slot waits for what when there was none to join in; other errors as they are."""
-    if not isinstance(error, NoFreeSlotError):
-        return error
+def explain_full(space: Lockspace, error: NoFreeSlotError) -> NoFreeSlotError:
+    """Say which slot waits for what when there was none to join in."""
     try:
         hosts = host_views(space, 0.0)
     except DiskPaxosError:
         return error
+    # What somebody can do something about comes first.
+    order = (Liveness.DAMAGED, Liveness.DEAD)
+    hosts.sort(key=lambda host: order.index(host.liveness) if host.liveness in order else len(order))
     return NoFreeSlotError(space.paths[0], tuple(_waits_for(host) for host in hosts))
 
 
 def _waits_for(host: HostInfo) -> str:
-    who = f"slot {host.slot} (host {host.name or 'unknown'!r})"
+    who = f"slot {host.slot} (host {host.name or 'unknown'!r}, process {host.pid})"
     match host.liveness:
         case Liveness.DEAD if host.drain is Drain.PENDING:
             return f"{who} is dead and waits to be drained or retired"

@@ -143,14 +143,15 @@ class Lockspace:
         self,
         host_name: str | None = None,
         *,
-        timeout: float = _JOIN_TIMEOUT,
+        timeout: float | None = _JOIN_TIMEOUT,
         realtime: bool = True,
         slot: int | None = None,
     ) -> Host:
         """Become a member: claim a host slot and start the heartbeat.
 
         :param host_name: a label, 1 to 63 bytes of UTF-8; default: the machine's host name
-        :param timeout: seconds to go on trying while slots are contended or all taken
+        :param timeout: seconds to go on trying while slots are contended or all taken; None: for ever.  An
+            attempt under way is brought to its end
         :param realtime: try to give the heartbeat thread real-time priority and locked memory
         :param slot: this slot and no other (for repair); default: any
         :raises NoFreeSlotError: says which slot waits for what
@@ -160,13 +161,11 @@ class Lockspace:
         return self._join(host_name, timeout, realtime, slot)
 
     def _join(
-        self, host_name: str | None, timeout: float, realtime: bool, slot: int | None, *, retire: bool = False
+        self, host_name: str | None, timeout: float | None, realtime: bool, slot: int | None, *, retire: bool = False
     ) -> Host:
         core = self._use()
         name = identity.default_host_name() if host_name is None else host_name
         encoded, limit = name_bytes(name, "host"), nanoseconds(timeout)
-        if limit is None:
-            raise InvalidArgumentError("joining needs a timeout")
         if slot is not None and not 0 <= slot < self.geometry.max_hosts:
             raise InvalidArgumentError(f"slot must be 0 to {self.geometry.max_hosts - 1}, not {slot}")
         self._warn_about_mounts()
@@ -183,7 +182,7 @@ class Lockspace:
                     software=software_number(),
                     timeout=limit,
                 )
-        except DiskPaxosError as error:
+        except NoFreeSlotError as error:
             from diskpaxos.inspect import explain_full
 
             raise explain_full(self, error) from None
@@ -194,6 +193,7 @@ class Lockspace:
         if closed:  # by another thread, to which this host was not known yet
             host.close()
             self._use()
+        self._warn_of_few_slots(joined)
         refused = joined.state().harden_error
         if refused:
             _warn_once_of_soft_heartbeats(refused)
@@ -290,6 +290,15 @@ class Lockspace:
 
         return dump_block(self, block=block, slot=slot, area=area, disk=disk)
 
+    def hanging(self, seconds: float | None = None) -> tuple[str, ...]:
+        """Paths of the disks that have not answered an I/O for so long; None: for its limit, S / 4.
+
+        A process with such an I/O cannot end before the kernel gives it back.
+        """
+        limit = self.geometry.outage_tolerance // 4 if seconds is None else round(seconds * 1e9)
+        now = _core.now()
+        return tuple(disk.path for disk in self._use().disks() if disk.oldest and now > disk.oldest + limit)
+
     # ---- maintenance
 
     def delete(self, name: str, timeout: float | None = 0) -> None:
@@ -366,6 +375,19 @@ class Lockspace:
 
     def _warn_about_mounts(self) -> None:
         mounts.warn_about(tuple(disk.path for disk in self._core.disks() if disk.online and disk.network))
+
+    def _warn_of_few_slots(self, joined: _core.Host) -> None:
+        """Before nobody can join any more: jobs that wait for one lease take a slot each."""
+        total = self.geometry.max_hosts
+        free = sum(peer.free for peer in joined.peers())
+        if free < max(2, total // 8):
+            _log.warning(
+                "host slots run low: %d of %d are free in %s; every process that has joined takes one, also while it "
+                "only waits for a lease (`diskpaxos hosts` shows whose they are)",
+                free,
+                total,
+                self._paths[0],
+            )
 
     def __enter__(self) -> Lockspace:
         return self

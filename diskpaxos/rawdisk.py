@@ -84,7 +84,7 @@ class RawDisk:
 
     def _direct(self, flags: int) -> int:
         try:
-            return os.open(self.path, flags, 0o660)
+            return _off_standard(os.open(self.path, flags, 0o660))
         except OSError as error:
             if error.errno != errno.EINVAL:
                 raise
@@ -217,3 +217,13 @@ def refuse_same(disks: list[RawDisk]) -> None:
         if disk.identity in seen:
             raise SameDiskError(disk.path)
         seen.add(disk.identity)
+
+
+def _off_standard(fd: int) -> int:
+    """In a process that was started without standard output, a disk must not become it."""
+    if fd > 2:
+        return fd
+    try:
+        return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
+    finally:
+        os.close(fd)

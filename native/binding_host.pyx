@@ -24,7 +24,9 @@ HostState = namedtuple(
     "last_duration worst_duration notices counter",
 )
 CoreEvent = namedtuple("CoreEvent", "kind handle end disk slot errno block name")
-PeerInfo = namedtuple("PeerInfo", "slot generation counter self damaged dead drain moved silent_for until_silent")
+PeerInfo = namedtuple(
+    "PeerInfo", "slot generation counter self free damaged dead drain moved silent_for until_silent"
+)
 
 
 def end_text(int end):
@@ -78,11 +80,12 @@ cdef class Host:
     cdef unsigned long pending_in
 
     def __cinit__(self, Space space, *, bytes host_name, slot, bint retire, bint realtime, bytes machine, bytes boot,
-                  uint32_t software, uint64_t timeout):
+                  uint32_t software, timeout):
         cdef dpx_join_options options
         cdef dpx_failure failure
         cdef dpx_status status
         memset(&options, 0, sizeof(options))
+        cdef uint64_t limit = limit_of(timeout)
         memset(&failure, 0, sizeof(failure))
         text_fill(options.host_name, DPX_HOST_NAME_MAX, host_name)
         options.slot = DPX_ANY_SLOT if slot is None else slot
@@ -98,7 +101,7 @@ cdef class Host:
         self.space = space
         self.counted = True
         with nogil:
-            status = dpx_host_join(space.space, &options, timeout, &self.host, &failure)
+            status = dpx_host_join(space.space, &options, limit, &self.host, &failure)
         if status != DPX_OK:
             self.host = NULL
             self.raise_pending()
@@ -380,8 +383,8 @@ cdef class Host:
             return [
                 PeerInfo(
                     found[i].record.who.slot, found[i].record.who.generation, found[i].record.counter,
-                    bool(found[i].self_), bool(found[i].damaged), bool(found[i].dead), found[i].drain,
-                    bool(found[i].moved),
+                    bool(found[i].self_), bool(found[i].free), bool(found[i].damaged), bool(found[i].dead),
+                    found[i].drain, bool(found[i].moved),
                     found[i].silent_for, found[i].until_silent,
                 )
                 for i in range(min(count, capacity))

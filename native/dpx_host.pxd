@@ -205,6 +205,7 @@ cdef extern from "host/host.h" nogil:
     ctypedef struct dpx_peer_info:
         dpx_slot_record record
         c_bool self_ "self"
+        c_bool free
         c_bool damaged
         c_bool dead
         int drain

@@ -10,6 +10,7 @@ import click
 
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*(ms|s|m|h|)", re.ASCII)
 _SECONDS = {"ms": 1e-3, "s": 1.0, "": 1.0, "m": 60.0, "h": 3600.0}
+LONGEST = 10 * 365 * 86400.0  # seconds; who waits longer means for ever
 _WORDS_FOR_EVER = ("forever", "infinite")
 
 if TYPE_CHECKING:  # generic since click 8.4, and only for type checkers
@@ -26,7 +27,11 @@ def parse_duration(text: str) -> float:
     match = _DURATION.fullmatch(text.strip())
     if match is None:
         raise ValueError(f"{text!r} is not a duration like 30s, 500ms, 2m or 1h")
-    return float(match[1]) * _SECONDS[match[2]]
+    seconds = float(match[1]) * _SECONDS[match[2]]
+    if seconds > LONGEST:
+        shown = text if len(text) <= 20 else f"{text[:20]}…"
+        raise ValueError(f"{shown!r} is not a duration of at most ten years like 30s, 500ms, 2m or 1h")
+    return seconds
 
 
 def format_duration(seconds: float) -> str:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import logging
+import sys
+import traceback
 from typing import Any
 
 import click
@@ -10,7 +13,7 @@ import click
 from diskpaxos import __version__
 from diskpaxos.cli import bench, create, hosts, maintain, mend, run, show
 from diskpaxos.cli.exit_codes import table
-from diskpaxos.cli.trouble import show_warnings, translate
+from diskpaxos.cli.trouble import broken_output, show_warnings, translate
 
 
 class Commands(click.Group):
@@ -23,7 +26,7 @@ class Commands(click.Group):
         except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise
         except Exception as error:
-            trouble = translate(error)
+            trouble = broken_output(error) or translate(error)
         trouble.show()
         raise click.exceptions.Exit(trouble.code)
 
@@ -63,5 +66,15 @@ for command in (
 
 
 def main() -> None:
-    """Entry point of the program ``diskpaxos``."""
-    cli(prog_name="diskpaxos")
+    """The program ``diskpaxos``, loaded."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a locale that has not all letters is no reason to fail
+    try:
+        cli(prog_name="diskpaxos")
+    except OSError as error:  # what click itself shows, help or a wrong command line, could not be written
+        trouble = broken_output(error) or translate(error)
+        trouble.show()
+        showing = (frame.f_locals.get("self") for frame, _ in traceback.walk_tb(error.__traceback__))
+        told = next((it for it in showing if isinstance(it, click.ClickException)), None)
+        sys.exit(trouble.code if told is None else told.exit_code)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import math
-
 import click
 
 from diskpaxos import errors
-from diskpaxos.cli.durations import Duration, format_duration
+from diskpaxos.cli.durations import Duration
 from diskpaxos.cli.exit_codes import ExitCode
 from diskpaxos.cli.options import json_option, lockspace_option, open_lockspace
 from diskpaxos.cli.output import print_json, printable
 from diskpaxos.cli.trouble import Trouble
+from diskpaxos.cli.waiting import held_advice
 
 
 @click.command(short_help="Delete leases that nobody holds.")
@@ -43,9 +42,8 @@ def delete(ctx: click.Context, lockspace: tuple[str, ...], wait: float, names: t
             try:
                 host.delete(name, None if wait == float("inf") else wait)
             except errors.HeldError as error:
-                enough = format_duration(math.ceil(space.info().dead_time * 1.25))
-                advice = f"end its holder first; if it has died, --wait {enough}"
-                raise Trouble(printable(error.what), ExitCode.HELD, "it was not deleted", advice) from None
+                advice = held_advice(error, space.info(), wait)
+                raise Trouble(error.what, ExitCode.HELD, "it was not deleted", advice) from None
             click.echo(f"deleted: {printable(name)}")
 
 

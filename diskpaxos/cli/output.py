@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import enum
 import json
+import re
 import sys
 import time
 import uuid
@@ -45,14 +46,25 @@ def plain(value: object) -> Any:
     return plain(value.item()) if hasattr(value, "item") else str(value)
 
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
 def print_json(value: object) -> None:
-    """One JSON document on stdout."""
-    click.echo(json.dumps(plain(value), indent=2, ensure_ascii=False))
+    """One JSON document on stdout.  A byte of a path that is not UTF-8 is a lone surrogate, ``\\udcff``, from which a
+    program gets it back (PEP 383)."""
+    text = json.dumps(plain(value), indent=2, ensure_ascii=False)
+    click.echo(_SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", text))
 
 
 def printable(text: str) -> str:
-    """Text from a disk, with nothing in it that could steer a terminal."""
-    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
+    """Text from a disk or a path, with nothing in it that steers a terminal; bytes that are no text as ``\\xff``."""
+    return "".join(c if c.isprintable() else _escaped(ord(c)) for c in text)
+
+
+def _escaped(code: int) -> str:
+    if 0xDC80 <= code <= 0xDCFF:  # how Python keeps a byte of a path that is not UTF-8
+        code -= 0xDC00
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def moment(seconds: float) -> str:
@@ -163,4 +175,4 @@ def _plain_progress(action: str, done: int, total: int) -> None:
 
 def hint(text: str) -> None:
     """A remark for people, on stderr, so that it is never taken for output."""
-    click.echo(f"diskpaxos: {text}", err=True)
+    click.echo(f"diskpaxos: {printable(text)}", err=True)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import math
 import os
 import shutil
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -19,16 +22,17 @@ from diskpaxos.cli.durations import Duration, format_duration
 from diskpaxos.cli.exit_codes import SIGNALLED, ExitCode
 from diskpaxos.cli.guard import Guard, GuardError
 from diskpaxos.cli.options import lockspace_option, open_lockspace
-from diskpaxos.cli.output import hint, printable
-from diskpaxos.cli.supervise import Outcome, Supervisor, hold_signals, take_signals
+from diskpaxos.cli.output import hint
+from diskpaxos.cli.supervise import Outcome, Supervisor, hold_signals, withhold_signals
 from diskpaxos.cli.trouble import Trouble
+from diskpaxos.cli.waiting import held_advice
 from diskpaxos.host import Host
 from diskpaxos.lease import Lease
 from diskpaxos.lockspace import Lockspace
 
 _RELEASE_LIMIT = 10.0  # seconds to wait for a release to be durable …
 _LEAVE_LIMIT = 2.0  # … and for the slot to be free
-_LONGEST_JOIN = 10.0
+_SHORTEST_JOIN = 10.0  # seconds for which a slot is looked for, however short the wait for the lease
 _FATAL = (signal.SIGTERM, signal.SIGHUP)  # like SIGINT: end in good order while nothing runs yet
 
 
@@ -42,7 +46,8 @@ _FATAL = (signal.SIGTERM, signal.SIGHUP)  # like SIGINT: end in good order while
     metavar="DURATION",
     type=Duration(forever=True),
     default="0s",
-    help="How long to wait while somebody else holds it: 30s, 2m, forever.  [default: not at all]",
+    help="How long to wait for a host slot and while somebody else holds the lease: 30s, 2m, forever.  "
+    "[default: not at all]",
 )
 @click.option(
     "-E",
@@ -90,20 +95,21 @@ def run(
     with _orderly_end():
         try:
             space = open_lockspace(ctx, lockspace, read_only=False)
-            hold_signals()  # for the threads that joining makes
+            withhold_signals()
+            waiting = Waiting(wait)
             try:
-                host = space.join(host_name, timeout=_join_limit(space, wait))
+                host = space.join(host_name, timeout=waiting.for_slot(space.info().claim_time))
+                try:
+                    lease = _acquire(host, name, shared, waiting, conflict_exit_code, _label(label, command[0]))
+                    outcome = _supervised(guard, host, lease)
+                finally:
+                    _leave(host)
             finally:
-                take_signals()
-            try:
-                lease = _acquire(host, name, shared, wait, conflict_exit_code, _label(label, command[0]))
-                outcome = _supervised(guard, host, lease)
-            finally:
-                _leave(host)
+                _tell_of_hung_disks(space)
         finally:
             guard.close()
     if outcome.remark:
-        hint(printable(outcome.remark))
+        hint(outcome.remark)
     ctx.exit(outcome.code)
 
 
@@ -121,9 +127,12 @@ def _guard(command: tuple[str, ...], environment: dict[str, str]) -> Guard:
         processes.become_subreaper()
         return Guard(command, environment)
     except GuardError as error:
-        raise Trouble(
-            str(error.strerror), ExitCode.OS_ERROR, "no lease was taken", "install diskpaxos again: it builds the guard"
-        ) from None
+        advice = {
+            errno.ECHILD: "its own message, above, says what it lacked",
+            errno.ENOENT: "install diskpaxos again: it builds the guard",
+            errno.EAGAIN: "more processes (`ulimit -u`, pids.max of the cgroup)",
+        }.get(error.errno or 0, "")
+        raise Trouble(str(error.strerror), ExitCode.OS_ERROR, "no lease was taken", advice) from None
 
 
 class _Ended(BaseException):
@@ -170,25 +179,45 @@ def _label(label: str | None, program: str) -> str:
     return shown.encode("utf-8", "replace")[: _core.LABEL_MAX].decode("utf-8", "ignore")
 
 
-def _join_limit(space: Lockspace, wait: float) -> float:
-    """Seconds: for a few attempts to claim a slot, and as long as the caller waits anyway."""
-    return min(max(20 * space.info().claim_time, wait), _LONGEST_JOIN)
+class Waiting:
+    """``--wait``: one time for both, the host slot and the lease."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._until = time.monotonic() + seconds
+
+    def for_slot(self, claim_time: float) -> float | None:
+        """Seconds, None for ever; some attempts to claim a slot belong to not waiting at all."""
+        if math.isinf(self.seconds):
+            return None
+        return max(min(20 * claim_time, _SHORTEST_JOIN), self.seconds)
+
+    def for_lease(self) -> float | None:
+        """What is left of it."""
+        return None if math.isinf(self.seconds) else max(self._until - time.monotonic(), 0.0)
 
 
-def _acquire(host: Host, name: str, shared: bool, wait: float, conflict: int, label: str) -> Lease:
+def _acquire(host: Host, name: str, shared: bool, waiting: Waiting, conflict: int, label: str) -> Lease:
     mode: Mode = "shared" if shared else "exclusive"
+    info = host.space.info()
     try:
         try:
             return host.acquire(name, mode, 0, label=label)
         except errors.HeldError as error:
-            if wait <= 0:
+            if waiting.seconds <= 0:
                 raise
             if os.isatty(2):
-                hint(f"{printable(error.what)}; waiting …")
-        return host.acquire(name, mode, None if wait == float("inf") else wait, label=label)
+                hint(f"{error.what}; waiting …")
+        return host.acquire(name, mode, waiting.for_lease(), label=label)
     except errors.HeldError as error:
-        advice = f"wait longer than {format_duration(wait)}" if wait > 0 else "wait for it with --wait 30s"
-        raise Trouble(printable(error.what), conflict, "the command did not run", advice) from None
+        advice = held_advice(error, info, waiting.seconds)
+        raise Trouble(error.what, conflict, "the command did not run", advice) from None
+
+
+def _tell_of_hung_disks(space: Lockspace) -> None:
+    """The kernel lets no process go whose I/O it still has: say so, or `run` seems to hang for no reason."""
+    for path in space.hanging(_LEAVE_LIMIT / 2):
+        hint(f"{path} does not answer; the kernel keeps process {os.getpid()} until it does, though all is done")
 
 
 def _supervised(guard: Guard, host: Host, lease: Lease) -> Outcome:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from diskpaxos.cli import processes
 from diskpaxos.cli.exit_codes import SIGNALLED, ExitCode
 from diskpaxos.cli.guard import Guard, Report, Tell
+from diskpaxos.dispatch import Dispatcher
 from diskpaxos.host import Host
 from diskpaxos.lease import Lease
 
@@ -58,7 +59,8 @@ class Outcome:
 class Supervisor:
     """Lets the command of a guard go under a lease, and stays with it to its end.
 
-    To be used in the main thread, after :func:`hold_signals` in all threads.
+    To be used in the main thread, after :func:`withhold_signals`, before there is another one, and
+    :func:`hold_signals`.
     """
 
     def __init__(
@@ -225,11 +227,11 @@ class Supervisor:
         return f"lease {self._lease.name!r} could not be renewed in time"
 
 
+def withhold_signals() -> None:
+    """Keep what :class:`Supervisor` waits for from threads that joining makes; this one still takes it."""
+    Dispatcher.withheld = frozenset(_AWAITED)
+
+
 def hold_signals() -> None:
-    """Block what :class:`Supervisor` waits for, in this thread and in those made by it later."""
+    """Block it in this thread, too."""
     signal.pthread_sigmask(signal.SIG_BLOCK, _AWAITED)
-
-
-def take_signals() -> None:
-    """Let them through again in this thread alone."""
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _AWAITED)

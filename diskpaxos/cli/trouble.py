@@ -5,12 +5,14 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import sys
 import traceback
 
 import click
 
 from diskpaxos import errors as e
 from diskpaxos.cli.exit_codes import ExitCode
+from diskpaxos.cli.output import printable
 from diskpaxos.driver.errors import ConfigError
 
 #: Set to anything to see where in the program an error came from.
@@ -24,6 +26,8 @@ _CODES: tuple[tuple[type[Exception], ExitCode], ...] = (
     (e.LeaseNotFoundError, ExitCode.NOT_FOUND),
     (e.LockspaceFullError, ExitCode.FULL),
     (e.NoFreeSlotError, ExitCode.FULL),
+    (e.TimingError, ExitCode.STORAGE),
+    (e.SystemRefusedError, ExitCode.OS_ERROR),
     (e.NotDrainedError, ExitCode.IN_USE),
     (e.NotEmptyError, ExitCode.IN_USE),
     (e.InUseError, ExitCode.IN_USE),
@@ -82,11 +86,27 @@ class Trouble(Exception):  # noqa: N818 - not an error of the program
 
     def show(self) -> None:
         """One clean message, on stderr."""
-        click.echo(f"{click.style('diskpaxos:', bold=True)} {self}", err=True)
-        if self.effect:
-            click.echo(f"  {self.effect}", err=True)
-        if self.advice:
-            click.echo(f"  next: {self.advice}", err=True)
+        lines = [f"{click.style('diskpaxos:', bold=True)} {printable(str(self))}"]
+        lines += [f"  {printable(self.effect)}"] if self.effect else []
+        lines += [f"  next: {printable(self.advice)}"] if self.advice else []
+        try:
+            for line in lines:
+                click.echo(line, err=True)
+        except OSError:
+            pass  # nobody can be told; the exit code says it
+
+
+def broken_output(error: Exception) -> Trouble | None:
+    """What to say when standard output or error takes no more; None: it is another error."""
+    frames = (frame for frame, _ in traceback.walk_tb(error.__traceback__) if frame.f_code is click.echo.__code__)
+    echo = next(frames, None)
+    if echo is None or not isinstance(error, OSError):
+        return None
+    # For the rest of the process, whose end flushes it.
+    sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+    stream = "standard error" if echo.f_locals.get("err") else "standard output"
+    code = _ERRNO_CODES.get(error.errno or 0, ExitCode.STORAGE)
+    return Trouble(f"{stream}: {error.strerror or error}", code, "not all was shown")
 
 
 def translate(error: Exception) -> Trouble:
@@ -98,11 +118,18 @@ def translate(error: Exception) -> Trouble:
     if isinstance(error, e.DiskPaxosError):
         return Trouble.of(error, _advice(error))
     if isinstance(error, MemoryError):
-        return Trouble("out of memory", ExitCode.OS_ERROR)
+        return Trouble.of(e.SystemRefusedError("work", errno.ENOMEM))
     if isinstance(error, OSError):
-        where = f"{error.filename}: " if error.filename else ""
+        if error.errno in e.RESOURCES:
+            return Trouble.of(e.SystemRefusedError("work", error.errno or 0))
+        where = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
         code = _ERRNO_CODES.get(error.errno or 0, ExitCode.OS_ERROR)
         return Trouble(f"{where}{error.strerror or error}", code)
+    if isinstance(error, ImportError):  # of a part that is loaded when it is needed
+        lines = [line for line in str(error).splitlines() if line.strip()]
+        return Trouble(f"a part of the program cannot be loaded: {lines[-1] if lines else error}", ExitCode.OS_ERROR)
+    if isinstance(error, RuntimeError) and "start new thread" in str(error):
+        return Trouble.of(e.SystemRefusedError("start a thread", errno.EAGAIN))
     return Trouble(
         f"internal error: {type(error).__name__}: {error}",
         ExitCode.INTERNAL,
@@ -113,7 +140,7 @@ def translate(error: Exception) -> Trouble:
 def _advice(error: e.DiskPaxosError) -> str | None:
     """In the command line's words; None: as the error says."""
     if isinstance(error, e.HeldError):
-        return "wait for it (`diskpaxos run --wait 30s`), or end its holder"
+        return "try again when its holder has let go, or end it"
     if isinstance(error, e.LeaseNotFoundError):
         return "`diskpaxos leases` lists them"
     if isinstance(error, e.NotEmptyError):
@@ -130,7 +157,10 @@ class _Handler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Show one."""
-        click.echo(f"diskpaxos: {record.levelname.lower()}: {record.getMessage()}", err=True)
+        try:
+            click.echo(f"diskpaxos: {record.levelname.lower()}: {printable(record.getMessage())}", err=True)
+        except OSError:
+            pass
 
 
 def show_warnings(level: int) -> None:

@@ -27,6 +27,7 @@ FEATURES = {
     "coherence": "image files: acquire drops cached pages, release syncs",
     "process-bound": "a lease can be bound to another process than the caller, and ends with it",
     "fenced": "a host that cannot stop its VMs is reset by a watchdog",
+    "wait-for-dead": "acquire() can wait for the death of a holder's host that has fallen silent",
 }
 
 Resource: TypeAlias = str | bytes | os.PathLike[str] | os.PathLike[bytes]
@@ -55,7 +56,7 @@ class Manager(Protocol):
     def add(self, resource: Resource, mode: Mode = "exclusive", readonly: bool = False) -> None:
         """Name a resource of the VM; takes nothing yet."""
 
-    def acquire(self, state: str | None = None, timeout: float | None = None) -> None:
+    def acquire(self, state: str | None = None, timeout: float | None = None, *, wait_for_dead: bool = False) -> None:
         """Take everything added and not yet held: all or none."""
 
     def release(self, resources: Iterable[Resource] | None = None) -> str:

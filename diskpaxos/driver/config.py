@@ -126,6 +126,10 @@ def _paths(given: object) -> tuple[str, ...]:
 
 
 def _seconds(key: str, value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value) or value < 0:
+    try:
+        number = float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
+    except OverflowError:  # an integer beyond every float
+        number = math.inf if isinstance(value, int) and value > 0 else -math.inf
+    if math.isnan(number) or number < 0:
         raise ConfigError(f"must be a number of seconds, 0 or more, not {value!r}", key=key)
-    return float(value)
+    return number

@@ -54,7 +54,7 @@ class EmbeddedDriver:
     @property
     def features(self) -> frozenset[str]:
         """Names out of FEATURES; `coherence` unless it is configured away."""
-        offered = {"shared", "state", "hotplug", "migration", "readonly-deny"}
+        offered = {"shared", "state", "hotplug", "migration", "readonly-deny", "wait-for-dead"}
         return frozenset(offered | {"coherence"} if self.config.coherence else offered)
 
     @property

@@ -112,7 +112,7 @@ class EmbeddedManager:
                     "release it first",
                 )
 
-    def acquire(self, state: str | None = None, timeout: float | None = None) -> None:
+    def acquire(self, state: str | None = None, timeout: float | None = None, *, wait_for_dead: bool = False) -> None:
         """Take the leases of all resources that were added and are not held: all or none.
 
         What is held already stays held, also when this fails (hot-plug).  Nothing added: nothing taken.
@@ -120,7 +120,10 @@ class EmbeddedManager:
         :param state: what release() or inquire() returned, here or on another host: succeed only if
             nobody else took these leases exclusively since.  None or "": the VM starts anew.
         :param timeout: seconds to wait for a lease held elsewhere; None: as configured
-        :raises HeldError: held elsewhere: by which host, for which VM, since when
+        :param wait_for_dead: wait on after that while the holder's host may be dead: until it is (then the lease
+            is taken), or until it shows that it lives (HeldError); for a VM that is to be restarted elsewhere
+            after its host has died
+        :raises HeldError: held elsewhere: by which host, for which VM, since when, and whether that host lives
         :raises StaleState: the VM ran, or may have run, elsewhere since
         :raises UnusableStateError: not a state of this VM
         :raises ReadonlyDeniedError: read-only use is configured to be refused
@@ -145,7 +148,7 @@ class EmbeddedManager:
             config = self._driver.config
             host = self._driver.host()
             limit = config.timeout if timeout is None else timeout
-            leases = host.acquire_many(requests, limit, config.create)
+            leases = host.acquire_many(requests, limit, config.create, wait_for_dead=wait_for_dead)
             try:
                 if config.coherence:
                     for entry in wanted:

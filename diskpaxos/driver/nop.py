@@ -67,7 +67,13 @@ class NopManager:
             self._check_open()
             self._resources.setdefault(resource_text(resource), False)
 
-    def acquire(self, state: str | None = None, timeout: float | None = None) -> None:  # noqa: ARG002
+    def acquire(
+        self,
+        state: str | None = None,
+        timeout: float | None = None,  # noqa: ARG002 - nobody is waited for
+        *,
+        wait_for_dead: bool = False,  # noqa: ARG002
+    ) -> None:
         """Pretend to take everything.
 
         :raises UnusableStateError: a state of a driver that does protect: going on here would run the

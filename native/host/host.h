@@ -157,6 +157,7 @@ dpx_status dpx_host_resolve(dpx_host *host, uint32_t area, uint64_t timeout, dpx
 typedef struct dpx_peer_info {
     dpx_slot_record record;
     bool self;
+    bool free;
     bool damaged;
     bool dead;
     int drain;              /* dpx_drain of protocol/peers.h */

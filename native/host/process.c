@@ -77,8 +77,9 @@ int dpx_process_self(uint64_t *start_time, uint64_t *pid_namespace)
 {
     char state;
     struct stat namespace;
+    errno = 0;
     if (!read_stat("/proc/self/stat", &state, start_time))
-        return -ENOENT;
+        return errno != 0 ? -errno : -ENOENT;
     if (!unshifted(start_time))
         *start_time = 0;
     if (stat("/proc/self/ns/pid", &namespace) != 0)

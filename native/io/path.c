@@ -101,6 +101,18 @@ int dpx_path_leads(const char *path, dpx_disk_facts *facts)
     return suitable(status.st_mode);
 }
 
+/* In a process that was started without standard output, a disk must not become it. */
+static int keep_off_standard(int *fd)
+{
+    if (*fd > STDERR_FILENO)
+        return 0;
+    int higher = fcntl(*fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+    int error = higher < 0 ? -errno : 0;
+    close(*fd);
+    *fd = higher;
+    return error;
+}
+
 int dpx_path_open(const char *path, bool read_only, int *fd, dpx_disk_facts *facts)
 {
     struct stat status;
@@ -113,6 +125,9 @@ int dpx_path_open(const char *path, bool read_only, int *fd, dpx_disk_facts *fac
     *fd = open(path, flags);
     if (*fd < 0)
         return -errno;
+    error = keep_off_standard(fd);
+    if (error != 0)
+        return error;
     error = gather(*fd, facts);
     if (error != 0)
         close(*fd);

@@ -155,9 +155,18 @@ def test_a_defect_is_no_operators_mistake(capsys: pytest.CaptureFixture[str]) ->
 @pytest.mark.parametrize(
     ("error", "code", "text"),
     [
-        (OSError(errno.EMFILE, "Too many open files"), 71, "Too many open files"),
+        (
+            OSError(errno.EMFILE, "Too many open files"),
+            71,
+            "the system refused what it takes to work: Too many open files (EMFILE)",
+        ),
         (FileNotFoundError(errno.ENOENT, "No such file or directory", "/x"), 66, "/x: No such file or directory"),
-        (MemoryError(), 71, "out of memory"),
+        (MemoryError(), 71, "the system refused what it takes to work: Cannot allocate memory (ENOMEM)"),
+        (
+            RuntimeError("can't start new thread"),
+            71,
+            "the system refused what it takes to start a thread: Resource temporarily unavailable (EAGAIN)",
+        ),
     ],
 )
 def test_what_the_system_refuses(error: Exception, code: int, text: str) -> None:

@@ -32,7 +32,7 @@ from diskpaxos.driver.embedded import EmbeddedDriver
 from diskpaxos.errors import DiskPaxosError, InvalidArgumentError, NotFormattedError, PathError
 
 ROOT = Path(__file__).resolve().parents[2]
-EMBEDDED = {"shared", "state", "hotplug", "migration", "readonly-deny", "coherence"}
+EMBEDDED = {"shared", "state", "hotplug", "migration", "readonly-deny", "coherence", "wait-for-dead"}
 
 
 @pytest.fixture

@@ -52,7 +52,8 @@ INSTANCES: list[errors.DiskPaxosError] = [
     errors.SameDiskError("/p"),
     errors.StaleStateError("vm", "1:00:7"),
     errors.StorageError("read", errno.EIO, 1, "/p", True),
-    errors.TimingError("/p", "too slow"),
+    errors.SystemRefusedError("join", errno.EMFILE),
+    errors.TimingError("/p", "too slow", 2),
     errors.TokensExhaustedError("vm"),
     errors.TruncatedError("/p", 2000, 1000),
     errors.UnfinishedChangeError("vm", "b", 2),
@@ -243,4 +244,7 @@ def test_translation_replaces_the_cores_own_exception() -> None:
 
 
 def test_what_uses_up_asynchronous_io_is_no_riddle() -> None:
-    assert "fs.aio-max-nr" in str(errors.PathError("/shared/locks", errno.EAGAIN))
+    error = failure.error_from(core_error("system", errno=errno.EAGAIN), "open", paths=["/shared/locks"])
+    assert isinstance(error, errors.SystemRefusedError)
+    assert "fs.aio-max-nr" in str(error)
+    assert "/shared/locks" not in str(error), "it is not the path's fault"
