@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("diskpaxos")
 _Ask: TypeAlias = tuple[bytes, int, tuple[bytes, int] | None, bytes]  #: as the core takes it
+_SAME_MOVE = 0.01  # seconds: by so much one heartbeat may seem to have come at two times
 _OTHER_CALLS = 1.0  # seconds that leave waits for calls of other threads to end
 
 
@@ -199,8 +200,8 @@ class Host:
             exclusively since
         :param label: at most 64 bytes, shown to those who ask who holds the lease
         :param wait_for_dead: wait on after ``timeout`` for as long as the holder's host may be dead: until it
-            is known to be (then the lease is taken, at most T_dead after its last heartbeat), or until a
-            heartbeat of it is seen (then it is HeldError, with ``alive`` True)
+            is known to be (then the lease is taken, at most T_dead + S / 8 after its last heartbeat), or until it
+            shows that it lives, by two heartbeats (then it is HeldError, with ``alive`` True)
         :raises HeldError: held by another host (or, as HeldByThisHostError, on this one)
         :raises StaleStateError: taken exclusively, or created anew, since ``state``
         :raises LeaseNotFoundError: with ``create=False``
@@ -249,23 +250,31 @@ class Host:
             return
         try:
             self._try_to_take(asks, leases, limit, create)
+        except HeldByThisHostError:
+            raise
         except HeldError as error:
-            if not wait_for_dead or error.alive:
+            if not wait_for_dead:
                 raise
             self._take_from_the_dead(asks, leases, create, error)
 
     def _take_from_the_dead(self, asks: list[_Ask], leases: list[Lease], create: bool, held: HeldError) -> None:
-        """The caller's time is over, but nobody has seen the holder's host alive."""
+        """The caller's time is over, but the holder's host may have died a moment ago.
+
+        It lives if two heartbeats are seen to come from now on: one may have been on the disk before.
+        """
         shape = self._space.geometry
         # Whoever is neither dead nor alive by then never will be: its slot's record is damaged, say.
         enough = time.monotonic() + (2 * shape.dead_time + shape.outage_tolerance) / 1e9
+        moves = _Moves(time.monotonic())
         while time.monotonic() < enough:
             try:
-                self._try_to_take(asks, leases, shape.outage_tolerance // 4, create)
+                self._try_to_take(asks, leases, shape.outage_tolerance // 8, create)
                 return
+            except HeldByThisHostError:
+                raise
             except HeldError as error:
                 held = error
-                if error.alive:
+                if moves.seen(error) >= 2:
                     break
             except WaitTimeoutError:
                 pass  # no look was completed in this short a time
@@ -585,6 +594,26 @@ _LEVELS = {
     "disk_down": logging.WARNING,
     "healed": logging.WARNING,
 }
+
+
+class _Moves:
+    """Heartbeats of a lease's holder that were seen to come since a moment."""
+
+    def __init__(self, since: float) -> None:
+        self._holder = (-1, 0)
+        self._start = self._last = since
+        self._count = 0
+
+    def seen(self, error: HeldError) -> int:
+        """How many, at least, for the holder that ``error`` tells of."""
+        holder = (error.slot, error.token)
+        if holder != self._holder:
+            self._holder, self._last, self._count = holder, self._start, 0
+        if error.silent_for is not None:
+            moved_at = time.monotonic() - error.silent_for
+            if moved_at > self._last + _SAME_MOVE:
+                self._last, self._count = moved_at, self._count + 1
+        return self._count
 
 
 def _leave_quietly(core: _core.Host) -> None:

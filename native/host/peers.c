@@ -21,7 +21,7 @@ uint32_t dpx_host_peers(dpx_host *host, dpx_peer_info *infos, uint32_t capacity)
         info->record = peer->record;
         info->record.who.slot = slot;
         info->self = host->joined && slot == host->world.self.slot;
-        info->free = dpx_peer_free(peer);
+        info->free = !info->self && dpx_peer_free(peer);
         info->damaged = peer->damaged;
         info->moved = peer->moved_at[0] != 0;
         info->until_silent = dpx_peers_until_silent(peers, slot, now);

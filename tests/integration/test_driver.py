@@ -698,3 +698,57 @@ def test_describe_says_how_it_is(host: Hosts, lockspace: Path) -> None:
     assert (told["host"], told["alive"], told["managers"], told["leases"]) == ("a", True, 1, 1)
     assert told["paths"] == [str(lockspace)]
     assert 0 < told["remaining"] <= 2.0
+
+
+# ---- waiting for the dead
+
+
+def test_who_waits_for_the_dead_gets_their_leases(host: Hosts, lockspace: Path, member: Any) -> None:
+    """A VM manager starts the VMs of a dead host elsewhere: one call, and no loop of its own."""
+    driver = host("beta")
+    with diskpaxos.Lockspace.open(lockspace) as space:
+        dead_time = space.info().dead_time
+        other = member(space)
+        other.call("join", name="alpha")
+        other.call("acquire", name="/images/web-1")
+    time.sleep(1)  # beta has seen it alive
+    other.kill()
+    killed = time.monotonic()
+    manager = vm(driver, "/images/web-1")
+    with pytest.raises(HeldError):
+        manager.acquire()
+    manager.acquire(wait_for_dead=True)
+    assert manager.held == ("/images/web-1",)
+    assert time.monotonic() - killed < dead_time + 2 * TIMES["outage_tolerance"] / 8 + 2
+    manager.close()
+
+
+def test_a_holder_that_lives_is_not_waited_for(host: Hosts) -> None:
+    alpha, beta = host("alpha"), host("beta")
+    running = vm(alpha, "/images/web-1")
+    running.acquire()
+    began = time.monotonic()
+    with pytest.raises(HeldError) as caught:
+        vm(beta, "/images/web-1").acquire(wait_for_dead=True)
+    assert caught.value.alive is True
+    assert time.monotonic() - began < 2.0, "two heartbeats and a poll show it"
+    with pytest.raises(HeldByThisHostError):
+        vm(alpha, "/images/web-1", uuid=uuid.uuid4()).acquire(wait_for_dead=True)
+    running.close()
+
+
+def test_a_holder_that_stops_and_goes_on_ends_the_wait(host: Hosts, lockspace: Path, member: Any) -> None:
+    driver = host("beta")
+    with diskpaxos.Lockspace.open(lockspace) as space:
+        other = member(space)
+        other.call("join", name="alpha")
+        other.call("acquire", name="/images/web-1")
+    time.sleep(1)
+    other.pause()
+    time.sleep(TIMES["outage_tolerance"] / 4 + 0.6)
+    threading.Timer(0.7, other.proceed).start()
+    began = time.monotonic()
+    with pytest.raises(HeldError) as caught:
+        vm(driver, "/images/web-1").acquire(wait_for_dead=True)
+    assert caught.value.alive is True
+    assert 0.6 < time.monotonic() - began < 2.5

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import threading
@@ -16,7 +18,7 @@ import pytest
 from fix_members import MemberProcess
 from fix_slow import SlowDisks
 from fix_spaces import QUICK, Maker
-from program import clean_environment
+from program import clean_environment, diskpaxos, running
 
 from diskpaxos import Lockspace, errors
 
@@ -239,3 +241,77 @@ def test_slow_storage_is_said_to_be_slow_in_time_and_keeps_few_slots(slow_disks:
         assert answer["took"] < most
     used = [host for host in space.hosts() if host.liveness != "free"]
     assert len(used) <= 6, "three attempts each, at most"
+
+
+def test_few_free_slots_are_warned_of(make_space: Maker, caplog: pytest.LogCaptureFixture) -> None:
+    """64 jobs that wait for one lease would fill the default lockspace in silence."""
+    space = make_space(max_hosts=4)
+    hosts = []
+    for count in range(1, 5):
+        caplog.clear()
+        hosts.append(space.join(f"job-{count}"))
+        low = [record.getMessage() for record in caplog.records if "slots run low" in record.getMessage()]
+        assert len(low) == (4 - count < 2), (count, low)
+    assert "0 of 4 are free" in low[0]
+    with pytest.raises(errors.NoFreeSlotError) as caught:
+        space.join("one too many", timeout=0)
+    assert len(caught.value.waiting) == 4
+    assert f"process {os.getpid()}" in str(caught.value)
+    assert "one that only waits for a lease has a slot, too" in caught.value.advice
+    for host in hosts:
+        host.leave()
+
+
+def test_wait_covers_the_slot_too(tmp_path: Path) -> None:
+    """All slots are taken: `run --wait` waits for one, and hears signals meanwhile."""
+    path = tmp_path / "lockspace"
+    space = Lockspace.create(
+        path, max_hosts=2, max_leases=8, outage_tolerance=2, kill_grace=1, watchdog_timeout=0.4, claim_time=0.1
+    )
+    with space:
+        hosts = [space.join("one"), space.join("two")]
+        arguments = ("run", "-L", path, "-l", "vm", "--wait", "forever", "--", "echo", "it ran")
+        with running(*arguments) as waiting, running(*arguments) as interrupted:
+            time.sleep(4)  # more than any number of attempts to claim
+            assert waiting.poll() is None, waiting.communicate()
+            assert interrupted.poll() is None, interrupted.communicate()
+            interrupted.send_signal(signal.SIGTERM)
+            assert interrupted.wait(3) == 128 + signal.SIGTERM
+            hosts.pop().leave()
+            assert waiting.wait(15) == 0
+            assert waiting.stdout is not None
+            assert waiting.stdout.read() == "it ran\n"
+        done = diskpaxos("run", "-L", path, "-l", "vm", "--", "true", expect=0)
+        hosts.append(space.join("two"))
+        began = time.monotonic()
+        done = diskpaxos("run", "-L", path, "-l", "vm", "--wait", "3s", "--", "true", expect=73)
+        assert time.monotonic() - began > 3
+        assert "all 2 host slots" in done.stderr
+        for host in hosts:
+            host.leave()
+
+
+# ---- a disk that hangs
+
+
+@pytest.mark.timing
+def test_run_says_what_keeps_it(slow_disks: SlowDisks, make_space: Maker) -> None:
+    """One of three disks hangs: the command runs and ends, the lease is released, yet the kernel (here: our stand-in
+    for it) keeps the process."""
+    space = make_space(3, outage_tolerance=2.0)
+    disk = Path(space.paths[1])
+    disks = [word for path in space.paths for word in ("-L", path)]
+    with running(
+        *("run", *disks, "-l", "vm", "--", "sh", "-c", "sleep 2; echo over"),
+        env=clean_environment(**slow_disks.environment),
+    ) as process:
+        time.sleep(1.5)
+        slow_disks.hang(disk)
+        assert process.stderr is not None
+        told = process.stderr.readline()
+        while "does not answer" not in told:
+            assert told, "nothing was said"
+            told = process.stderr.readline()
+        assert f"{disk} does not answer; the kernel keeps process {process.pid}" in told
+        slow_disks.slow(disk, 0)
+        assert process.wait(10) == 0
