@@ -68,8 +68,8 @@ class HostEvent:
     """Something that happened to a host by itself.
 
     ``kind``: "lost" (lease), "finished" (reason), "healed" (lease: an own block was found damaged
-    or old and was written again), "damaged" (lease, disk, block), "disk_down" (disk, errno),
-    "disk_up" (disk), "reclaimed" (slot: of a dead host, free again).
+    or old and was written again), "damaged" (lease, disk, path, block), "disk_down" (disk, path, errno),
+    "disk_up" (disk, path), "reclaimed" (slot: of a dead host, free again).  What a kind does not tell is -1 or "".
     """
 
     kind: str
@@ -79,6 +79,7 @@ class HostEvent:
     slot: int = -1
     errno: int = 0
     block: int = -1
+    path: str = ""  #: of ``disk``
 
 
 class Host:
@@ -536,7 +537,7 @@ class Host:
                 lease._mark_lost(reason)
         if event.kind == "finished" and event.end == _core.END_LEFT:
             return True  # by its own wish: nothing to tell
-        told = HostEvent(event.kind, name, reason, event.disk, event.slot, event.errno, event.block)
+        told = self._told_event(event, name, reason)
         _log.log(_LEVELS.get(event.kind, logging.INFO), "host %r: %s", self._name, _sentence(told))
         with self._lock:
             listeners = list(self._listeners)
@@ -546,6 +547,19 @@ class Host:
             except Exception:
                 _log.exception("a listener of host %r failed", self._name)
         return True
+
+    def _told_event(self, event: _core.CoreEvent, name: str, reason: str) -> HostEvent:
+        disk = event.disk if event.kind in _DISK_EVENTS and event.disk < _core.MAX_DISKS else -1
+        return HostEvent(
+            event.kind,
+            name,
+            reason,
+            disk=disk,
+            slot=event.slot if event.kind == "reclaimed" else -1,
+            errno=event.errno,
+            block=event.block if event.kind == "damaged" else -1,
+            path=self._space.path_of(disk),
+        )
 
     def __enter__(self) -> Host:
         return self
@@ -587,6 +601,7 @@ class Host:
         return f"<Host {self._name!r} slot={self._slot} generation={self._generation} {condition}>"
 
 
+_DISK_EVENTS = ("disk_down", "disk_up", "damaged")
 _LEVELS = {
     "lost": logging.ERROR,
     "finished": logging.ERROR,
@@ -626,6 +641,7 @@ def _leave_quietly(core: _core.Host) -> None:
 
 
 def _sentence(event: HostEvent) -> str:
+    where = event.path or (f"disk {event.disk}" if event.disk >= 0 else "several disks")
     match event.kind:
         case "lost":
             return f"lease {event.lease!r} is lost: {event.reason or TAKEN}"
@@ -634,11 +650,11 @@ def _sentence(event: HostEvent) -> str:
         case "healed":
             return f"the own block of lease {event.lease!r} was damaged or old and was written again"
         case "damaged":
-            return f"damage in lease {event.lease!r}: disk {event.disk}, block {event.block}"
+            return f"damage in lease {event.lease!r}: {where}, block {event.block}"
         case "disk_down":
-            return f"disk {event.disk} is down: {os.strerror(event.errno) if event.errno else 'no answer'}"
+            return f"{where} is down: {os.strerror(event.errno) if event.errno else 'no answer'}"
         case "disk_up":
-            return f"disk {event.disk} is back"
+            return f"{where} is back"
         case "reclaimed":
             return f"slot {event.slot} of a dead host is free again"
     return event.kind

@@ -226,6 +226,12 @@ class Lockspace:
         """True when opened for reading only."""
         return self._read_only
 
+    def path_of(self, disk: int) -> str:
+        """The path of a disk by its index in the lockspace; "" where it is not known."""
+        if disk < 0 or self._closed or self._forked():
+            return ""
+        return next((found.path for found in self._core.disks() if found.disk == disk), "")
+
     def info(self) -> LockspaceInfo:
         """What the superblock says, and how the disks are."""
         core, shape = self._use(), self.geometry

@@ -20,7 +20,7 @@ from fix_slow import SlowDisks
 from fix_spaces import QUICK, Maker
 from program import clean_environment, diskpaxos, running
 
-from diskpaxos import Lockspace, errors
+from diskpaxos import HostEvent, Lockspace, errors
 
 Opener = Callable[..., Lockspace]
 Members = Callable[[Lockspace], MemberProcess]
@@ -28,7 +28,7 @@ Members = Callable[[Lockspace], MemberProcess]
 #: Joins, and says as JSON what became of one attempt after another, one for each line on stdin.
 PROGRAM = """
 import json, sys, time
-from diskpaxos import Lockspace, errors
+from diskpaxos import HostEvent, Lockspace, errors
 arguments = json.loads(sys.argv[1])
 started = time.monotonic()
 def told(error):
@@ -217,6 +217,24 @@ def test_the_disk_that_hangs_is_named_and_not_one_that_answers(
         for path in paths:
             slow_disks.slow(path, 0)
         speaker.end()
+
+
+def test_events_name_the_disk_by_its_path(
+    make_space: Maker, open_space: Opener, caplog: pytest.LogCaptureFixture
+) -> None:
+    space = make_space(3, outage_tolerance=2.0)
+    other = open_space(space)
+    heard: list[HostEvent] = []
+    with other.join("alpha") as host:
+        host.on_event(heard.append)
+        gone = Path(space.paths[1])
+        gone.write_bytes(b"")  # a disk that was replaced by an empty one
+        end = time.monotonic() + 10
+        while not any(event.kind == "disk_down" for event in heard) and time.monotonic() < end:
+            time.sleep(0.05)
+        down = next(event for event in heard if event.kind == "disk_down")
+        assert (down.disk, down.path, down.slot, down.block) == (1, space.paths[1], -1, -1)
+        assert f"{space.paths[1]} is down" in caplog.text
 
 
 # ---- joining
