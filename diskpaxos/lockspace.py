@@ -340,14 +340,15 @@ class Lockspace:
         return repair(self, progress=progress)
 
     @contextmanager
-    def member(self, host_name: str | None = None) -> Iterator[Host]:
-        """A host of this object that is alive, or one that joins for the block and leaves after it."""
+    def member(self, host_name: str | None = None, *, timeout: float | None = _JOIN_TIMEOUT) -> Iterator[Host]:
+        """A host of this object that is alive, or one that joins for the block (``timeout`` as for :meth:`join`) and
+        leaves after it."""
         with self._lock:
             alive = [host for host in self._hosts if host.alive]
         if alive:
             yield alive[0]
             return
-        with self.join(host_name, realtime=False) as host:
+        with self.join(host_name, timeout=timeout, realtime=False) as host:
             yield host
 
     def close(self) -> None:

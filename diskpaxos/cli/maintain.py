@@ -10,7 +10,7 @@ from diskpaxos.cli.exit_codes import ExitCode
 from diskpaxos.cli.options import json_option, lockspace_option, open_lockspace
 from diskpaxos.cli.output import print_json, printable
 from diskpaxos.cli.trouble import Trouble
-from diskpaxos.cli.waiting import held_advice
+from diskpaxos.cli.waiting import Waiting, held_advice
 
 
 @click.command(short_help="Delete leases that nobody holds.")
@@ -37,12 +37,13 @@ def delete(ctx: click.Context, lockspace: tuple[str, ...], wait: float, names: t
       diskpaxos delete --lockspace /shared/locks --wait 2m vm3
     """
     space = open_lockspace(ctx, lockspace, read_only=False)
-    with space.member() as host:
+    info = space.info()
+    with space.member(timeout=Waiting(wait).for_slot(info.claim_time)) as host:
         for name in names:
             try:
                 host.delete(name, None if wait == float("inf") else wait)
             except errors.HeldError as error:
-                advice = held_advice(error, space.info(), wait)
+                advice = held_advice(error, info, wait)
                 raise Trouble(error.what, ExitCode.HELD, "it was not deleted", advice) from None
             click.echo(f"deleted: {printable(name)}")
 

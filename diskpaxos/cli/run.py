@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import errno
-import math
 import os
 import shutil
 import signal
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -25,14 +23,13 @@ from diskpaxos.cli.options import lockspace_option, open_lockspace
 from diskpaxos.cli.output import hint
 from diskpaxos.cli.supervise import Outcome, Supervisor, hold_signals, withhold_signals
 from diskpaxos.cli.trouble import Trouble
-from diskpaxos.cli.waiting import held_advice
+from diskpaxos.cli.waiting import Waiting, held_advice
 from diskpaxos.host import Host
 from diskpaxos.lease import Lease
 from diskpaxos.lockspace import Lockspace
 
 _RELEASE_LIMIT = 10.0  # seconds to wait for a release to be durable …
 _LEAVE_LIMIT = 2.0  # … and for the slot to be free
-_SHORTEST_JOIN = 10.0  # seconds for which a slot is looked for, however short the wait for the lease
 _FATAL = (signal.SIGTERM, signal.SIGHUP)  # like SIGINT: end in good order while nothing runs yet
 
 
@@ -177,24 +174,6 @@ def _label(label: str | None, program: str) -> str:
     given = f"{os.path.basename(program)} {os.getpid()}" if label is None else label
     shown = "".join(c if c.isprintable() else "_" for c in given)
     return shown.encode("utf-8", "replace")[: _core.LABEL_MAX].decode("utf-8", "ignore")
-
-
-class Waiting:
-    """``--wait``: one time for both, the host slot and the lease."""
-
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
-        self._until = time.monotonic() + seconds
-
-    def for_slot(self, claim_time: float) -> float | None:
-        """Seconds, None for ever; some attempts to claim a slot belong to not waiting at all."""
-        if math.isinf(self.seconds):
-            return None
-        return max(min(20 * claim_time, _SHORTEST_JOIN), self.seconds)
-
-    def for_lease(self) -> float | None:
-        """What is left of it."""
-        return None if math.isinf(self.seconds) else max(self._until - time.monotonic(), 0.0)
 
 
 def _acquire(host: Host, name: str, shared: bool, waiting: Waiting, conflict: int, label: str) -> Lease:

@@ -3,10 +3,31 @@
 from __future__ import annotations
 
 import math
+import time
 
 from diskpaxos.cli.durations import format_duration
 from diskpaxos.errors import HeldError
 from diskpaxos.views import LockspaceInfo
+
+_SHORTEST_JOIN = 10.0  # seconds for which a slot is looked for, at most, where there is nothing to wait for
+
+
+class Waiting:
+    """``--wait``: one time for both, the host slot and the lease."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._until = time.monotonic() + seconds
+
+    def for_slot(self, claim_time: float) -> float | None:
+        """Seconds, None for ever; some attempts to claim a slot belong to not waiting at all."""
+        if math.isinf(self.seconds):
+            return None
+        return max(min(20 * claim_time, _SHORTEST_JOIN), self.seconds)
+
+    def for_lease(self) -> float | None:
+        """What is left of it."""
+        return None if math.isinf(self.seconds) else max(self._until - time.monotonic(), 0.0)
 
 
 def enough(info: LockspaceInfo) -> str:

@@ -1,5 +1,7 @@
 /* Leases: one scene per rule of docs/protocol.md that histories of the simulator meet once in millions,
  * if ever: each fails when its rule is left out (tests/mutants/ledger.toml names them). */
+#include <errno.h>
+
 #include "scene.h"
 
 /* ‡L8: the header of a half-made change is there, and still the change is open. */
@@ -398,6 +400,72 @@ static void test_an_attempt_that_is_overtaken_takes_its_flag_down(void)
     close_scene(&s);
 }
 
+/* One look at three disks of which two fail, each with its error (0: it does not answer); what is said of it. */
+static dpx_cause failed_look(const int errors[3])
+{
+    scene s;
+    dpx_lease at_a;
+    dpx_request *requests[3];
+    open_scene(&s, 3);
+    name_lease(&at_a, "vm1");
+    void *memory;
+    dpx_round *round = place_round(&s.a, &memory);
+    dpx_wish wish = {.lease = &at_a, .mode = DPX_MODE_EXCLUSIVE};
+    dpx_round_begin(round, DPX_ROUND_FIND, &wish, 1, s.disks.now, s.disks.now);
+    for (uint32_t d = 0; d < 3; d++)
+        CHECK((requests[d] = dpx_round_step(round, s.disks.now)) != NULL && requests[d]->disk == d);
+    for (uint32_t d = 0; d < 3; d++) {
+        if (errors[d] == 0)
+            continue; /* it hangs */
+        disks_carry_out(&s.disks, requests[d], s.a.world.lifetime_end);
+        if (errors[d] < 0)
+            requests[d]->error = requests[d]->reads[0].error = errors[d];
+        dpx_round_complete(round, requests[d], s.disks.now);
+    }
+    s.disks.now += dpx_io_limit(&s.disks.geometry) + 1;
+    CHECK(dpx_round_step(round, s.disks.now) == NULL);
+    CHECK_EQ(dpx_round_verdict(round), DPX_STORAGE);
+    dpx_cause cause = *dpx_round_cause(round);
+    free(memory);
+    close_scene(&s);
+    return cause;
+}
+
+/* The disk that failed is named, never one that answered. */
+static void test_the_disk_that_failed_is_named(void)
+{
+    const struct {
+        int errors[3]; /* 1: it answers */
+        uint32_t disk;
+        int error;
+    } cases[] = {
+        {{1, 0, 0}, 1, -ETIMEDOUT},       {{0, 1, 0}, 0, -ETIMEDOUT},   {{0, 0, 1}, 0, -ETIMEDOUT},
+        {{1, -EIO, 0}, 1, -EIO},          {{1, 0, -EIO}, 2, -EIO},      {{1, -ENODEV, 0}, 2, -ETIMEDOUT},
+        {{1, -ENODEV, -EIO}, 2, -EIO},    {{-EIO, 1, -EBUSY}, 2, -EBUSY},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        dpx_cause cause = failed_look(cases[i].errors);
+        CHECK_EQ(cause.disk, cases[i].disk);
+        CHECK(cause.error == cases[i].error);
+    }
+}
+
+/* The flag that refuses was shown by two looks; whose time runs out is told by the same two. */
+static void test_a_refusal_rests_on_two_looks(void)
+{
+    scene s;
+    dpx_lease at_a, at_b;
+    dpx_wish wish;
+    open_scene(&s, 1);
+    name_lease(&at_a, "vm1");
+    name_lease(&at_b, "vm1");
+    CHECK(host_change(&s.a, DPX_CHANGE_CREATE, &at_a, 9) == DPX_DONE);
+    CHECK(take(&s.a, &at_a, DPX_MODE_EXCLUSIVE, &wish) == DPX_DONE);
+    CHECK(take(&s.b, &at_b, DPX_MODE_EXCLUSIVE, &wish) == DPX_REFUSED);
+    CHECK(at_b.flag.last_seen >= at_b.flag.seen_at + 3 * DPX_MS);
+    close_scene(&s);
+}
+
 /* ‡L1: an incarnation does not go on where its slot's own block is another one's of its generation. */
 static void test_another_nonce_in_the_own_block_is_the_end(void)
 {
@@ -513,6 +581,8 @@ int main(void)
     RUN(test_a_newer_incarnation_in_the_own_block_is_the_end);
     RUN(test_a_disk_not_asked_yet_is_left_out);
     RUN(test_an_attempt_that_is_overtaken_takes_its_flag_down);
+    RUN(test_the_disk_that_failed_is_named);
+    RUN(test_a_refusal_rests_on_two_looks);
     RUN(test_another_nonce_in_the_own_block_is_the_end);
     RUN(test_what_was_never_written_is_the_end);
     RUN(test_ballots_do_not_begin_anew);

@@ -10,6 +10,7 @@ import struct
 import subprocess
 import uuid
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from diskpaxos import errors
-from diskpaxos.cli import cli, guard, output
+from diskpaxos.cli import cli, guard, output, waiting
 from diskpaxos.cli.durations import format_duration, parse_duration
 from diskpaxos.cli.exit_codes import ExitCode
 from diskpaxos.cli.output import plain, printable, size
@@ -286,3 +287,55 @@ def test_what_takes_long_leaves_lines_in_a_log(
     assert lines[0] == "diskpaxos: watching for heartbeats, seconds: 2 of 72"
     assert len(lines) == 7
     assert not any("quick" in line for line in lines)
+
+
+# ---- how long to wait
+
+
+class Timings:
+    """What :mod:`diskpaxos.cli.waiting` asks of a lockspace's info."""
+
+    def __init__(self, dead_time: float, heartbeat: float) -> None:
+        self.dead_time = dead_time
+        self.heartbeat = heartbeat
+
+
+DEFAULTS: Any = Timings(71.6, 5.0)
+
+
+def test_enough_is_more_than_a_death_takes() -> None:
+    assert waiting.enough(DEFAULTS) == "85s"
+    assert waiting.enough(cast("Any", Timings(9.4, 0.5))) == "11s"
+    assert parse_duration(waiting.enough(cast("Any", Timings(0.6, 0.05)))) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("known", "parts"),
+    [
+        ({"alive": True, "silent_for": 1.0, "free_in": 75.6}, ("its host is alive", "--wait DURATION")),
+        ({"alive": False, "free_in": 0.0}, ("its host is dead", "--wait 85s")),
+        ({"silent_for": 12.0, "free_in": 64.6}, ("silent for 12s", "free in about 1m 5s: --wait 85s")),
+        (
+            {"silent_for": 1.0, "free_in": 75.6},
+            ("if its host has died, the lease is free in about 1m 16s: --wait 85s",),
+        ),
+        ({}, ("free in about 1m 17s: --wait 85s",)),
+    ],
+)
+def test_advice_comes_from_what_is_known(known: dict[str, Any], parts: tuple[str, ...]) -> None:
+    advice = waiting.held_advice(errors.HeldError("vm", host="a", slot=1, **known), DEFAULTS)
+    assert all(part in advice for part in parts), advice
+    assert ("silent" in advice) == (known.get("silent_for", 0.0) > 10)
+
+
+def test_a_wait_is_one_for_slot_and_lease() -> None:
+    assert waiting.Waiting(math.inf).for_slot(1.0) is None
+    assert waiting.Waiting(math.inf).for_lease() is None
+    assert waiting.Waiting(0.0).for_slot(1.0) == 10.0
+    assert waiting.Waiting(0.0).for_slot(0.1) == 2.0
+    assert waiting.Waiting(120.0).for_slot(1.0) == 120.0
+    assert waiting.Waiting(0.0).for_lease() == 0.0
+
+
+def test_storage_that_is_too_slow_to_join_is_a_matter_of_storage() -> None:
+    assert code_of(errors.TimingError("/p", "too slow", 3)) == ExitCode.STORAGE
