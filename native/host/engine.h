@@ -385,6 +385,9 @@ void dpx_heal_run(dpx_host *host, uint64_t now);
 void dpx_writer_enter(dpx_writer *writer, const dpx_uuid *nonce); /* instead of what it wrote under before */
 void dpx_writer_leave(dpx_writer *writer);
 bool dpx_writer_lives(const dpx_uuid *nonce);
+void dpx_voids_add(const dpx_void *voids, uint32_t count); /* claims of this process that came to nothing */
+bool dpx_voids_find(const dpx_incarnation *who, uint64_t *owned);
+void dpx_voids_forget(const dpx_incarnation *who);
 
 /* heart_thread.c, steward.c, watch.c, reclaim.c, peers.c */
 int dpx_heart_start(dpx_host *host);

@@ -87,6 +87,13 @@ void dpx_check_processes(dpx_host *host)
     for (uint32_t i = 0; i < count; i++) {
         /* Of this very pid: an earlier membership of ours, or of whatever ran under it before. */
         bool mine = suspects[i].pid == (uint64_t)host->pid;
+        uint64_t owned;
+        if (mine && dpx_voids_find(&suspects[i].who, &owned)) {
+            dpx_lock(host);
+            dpx_peers_voided(host->world.peers, &suspects[i].who, owned);
+            dpx_unlock(host);
+            continue;
+        }
         if (mine ? dpx_writer_lives(&suspects[i].who.nonce)
                  : !dpx_process_gone(suspects[i].pid, suspects[i].start_time))
             continue;

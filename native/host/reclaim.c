@@ -16,6 +16,9 @@ static void reclaimed(dpx_task *task)
         dpx_peers_learn(host->world.peers, host->reclaim_slot, freed, now);
         dpx_tell(host, &event);
     } else {
+        const dpx_peer *peer = &host->world.peers->slots[host->reclaim_slot];
+        if (peer->record.state == DPX_SLOT_CLAIMING && !peer->voided) /* an owner was found below it */
+            dpx_voids_forget(&peer->record.who);
         host->reclaim_after = dpx_now() + again + dpx_random(&host->world) % again;
     }
 }

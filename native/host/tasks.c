@@ -402,6 +402,13 @@ static void set_gate(dpx_task *task)
         atomic_store(&task->gate, task->world->lifetime_end);
 }
 
+static void note_voids(const dpx_task *task)
+{
+    const dpx_void *voids;
+    uint32_t count = dpx_claim_voids(task->machine.claim, &voids);
+    dpx_voids_add(voids, count);
+}
+
 static void settle(dpx_task *task)
 {
     dpx_host *host = task->host;
@@ -409,6 +416,8 @@ static void settle(dpx_task *task)
         return;
     if (!task->reported && dpx_task_verdict(task) != DPX_RUNNING) {
         task->reported = true;
+        if (task->kind == DPX_TASK_CLAIM)
+            note_voids(task);
         if (host->resolver == task)
             host->resolver = NULL;
         if (task->ended)

@@ -5,7 +5,6 @@
 
 #include <string.h>
 
-#define ATTEMPTS 16u
 #define SLOW_ATTEMPTS 3u /* each may leave a void claim in a slot: slow storage must not use them all up */
 
 static size_t aligned(size_t bytes)
@@ -93,6 +92,7 @@ void dpx_claim_begin(dpx_claim *claim, const dpx_slot_record *me, const dpx_uuid
     claim->wait_until = wait_until;
     claim->verdict = DPX_RUNNING;
     claim->attempt = claim->slow = 0;
+    claim->void_count = 0;
     claim->known_slot = DPX_ANY_SLOT;
     claim->known_owned = 0;
     claim->world->finished = false;
@@ -145,6 +145,10 @@ static void fail_attempt(dpx_claim *claim)
 {
     if (claim->phase != PHASE_NOTICES || claim->cause.flaw == DPX_SOUND)
         dpx_claim_blame(claim);
+    /* Before its own note: whose notes there are then are of owners (dpx_peers_voided). */
+    bool written = claim->phase == PHASE_WRITE || claim->phase == PHASE_SETTLE || claim->phase == PHASE_CHECK;
+    if (written && claim->void_count < CLAIM_ATTEMPTS)
+        claim->voids[claim->void_count++] = (dpx_void){.who = claim->record.who, .owned = claim->owned};
     claim->attempt++;
     claim->world->lifetime_end = 0; /* nothing of this attempt may still be issued */
     enter(claim, PHASE_DRAIN);
@@ -198,6 +202,7 @@ static void choose(dpx_claim *claim, uint64_t now)
     claim->record.notices = claim->world->peers->slots[slot].record.notices;
     claim->noticed = claim->owned = 0;
     claim->unread = false;
+    claim->void_owned = dpx_peers_void_owned(claim->world->peers, slot);
     memset(claim->carried, 0, (1 + (size_t)geometry->disks) * geometry->max_hosts * sizeof *claim->carried);
     memset(claim->copies, 0, geometry->notice_blocks * sizeof *claim->copies);
     for (uint32_t d = 0; d < geometry->disks; d++)
@@ -261,10 +266,14 @@ static void advance_notices(dpx_claim *claim, uint64_t now)
     claim->known_owned = claim->owned;
     for (uint32_t d = 0; d < geometry->disks; d++)
         claim->channels[d].counts = claim->channels[d].good;
-    if (later && !known)
+    if (claim->owned > claim->void_owned) {
+        dpx_peers_unvoid(claim->world->peers, slot); /* somebody became the owner below that claim */
+        fail_attempt(claim);
+    } else if (later && !known) {
         start_table(claim, now);
-    else
+    } else {
         start_write(claim);
+    }
 }
 
 static void advance_table(dpx_claim *claim, uint64_t now)
@@ -334,7 +343,7 @@ static void advance_drain(dpx_claim *claim, uint64_t now)
         return;
     bool storage = claim->cause.error != 0;
     bool late = storage && now >= claim->wait_until && (claim->attempt >= 3 || claim->slow > 0);
-    if (claim->attempt >= ATTEMPTS || claim->slow >= SLOW_ATTEMPTS || late) {
+    if (claim->attempt >= CLAIM_ATTEMPTS || claim->slow >= SLOW_ATTEMPTS || late) {
         finish(claim, storage ? DPX_STORAGE : claim->cause.flaw != DPX_SOUND ? DPX_DAMAGED : DPX_BUSY);
         return;
     }
@@ -465,6 +474,12 @@ bool dpx_claim_busy(const dpx_claim *claim, uint32_t disk)
 uint32_t dpx_claim_slow(const dpx_claim *claim)
 {
     return claim->slow;
+}
+
+uint32_t dpx_claim_voids(const dpx_claim *claim, const dpx_void **voids)
+{
+    *voids = claim->voids;
+    return claim->void_count;
 }
 
 const dpx_slot_record *dpx_claim_record(const dpx_claim *claim)

@@ -34,6 +34,12 @@ uint64_t dpx_claim_wake(const dpx_claim *claim);
 dpx_verdict dpx_claim_verdict(const dpx_claim *claim);
 const dpx_cause *dpx_claim_cause(const dpx_claim *claim);
 bool dpx_claim_quiet(const dpx_claim *claim);
+/* Attempts that came to nothing with their claim written: once there is a verdict, all that they wrote has returned. */
+typedef struct dpx_void {
+    dpx_incarnation who;
+    uint64_t owned; /* the generation that the slot's notes showed */
+} dpx_void;
+uint32_t dpx_claim_voids(const dpx_claim *claim, const dpx_void **voids);
 /* A request is still out on this disk: the slot's block there is suspect, so the heart must
  * be told (dpx_heart_suspect) until it returns. */
 bool dpx_claim_busy(const dpx_claim *claim, uint32_t disk);

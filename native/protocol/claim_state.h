@@ -45,6 +45,8 @@ struct claim_copy {
     uint64_t sequence;
 };
 
+#define CLAIM_ATTEMPTS 16u
+
 struct dpx_claim {
     dpx_world *world;
     dpx_slot_record record;
@@ -70,6 +72,9 @@ struct dpx_claim {
     uint64_t owned;       /* generation in the slot's notice blocks: of its last owner */
     uint32_t known_slot;  /* … of this slot was that one already when the table was read */
     uint64_t known_owned;
+    uint64_t void_owned;  /* the slot is had for a void claim in it: an owner that noted more than this has it */
+    dpx_void voids[CLAIM_ATTEMPTS]; /* attempts of ours that came to nothing once something was written */
+    uint32_t void_count;
     uint64_t noticed;     /* highest generation that a notice names for the slot, or that an owner of it had */
     struct claim_channel channels[DPX_MAX_DISKS];
 };

@@ -357,6 +357,7 @@ void dpx_peers_drained(dpx_peers *peers, uint32_t slot, uint64_t generation, dpx
         return;
     if (peer->drain == DPX_DRAINED_FENCED && generation == peer->drain_generation)
         return; /* a word about the slot is worth more than one about a process */
+    peer->voided = false;
     peer->drain = why;
     peer->drain_generation = generation;
 }
@@ -365,6 +366,34 @@ void dpx_peers_exited(dpx_peers *peers, const dpx_incarnation *who)
 {
     if (dpx_incarnation_equal(&peers->slots[who->slot].record.who, who))
         dpx_peers_drained(peers, who->slot, who->generation, DPX_DRAINED_EXITED);
+}
+
+static bool void_claim(const dpx_peer *peer)
+{
+    return peer->voided && peer->drain == DPX_DRAINED_EXITED && peer->record.state == DPX_SLOT_CLAIMING;
+}
+
+uint64_t dpx_peers_void_owned(const dpx_peers *peers, uint32_t slot)
+{
+    return void_claim(&peers->slots[slot]) ? peers->slots[slot].voided_owned : UINT64_MAX;
+}
+
+void dpx_peers_voided(dpx_peers *peers, const dpx_incarnation *who, uint64_t owned)
+{
+    dpx_peer *peer = &peers->slots[who->slot];
+    if (peer->record.state != DPX_SLOT_CLAIMING || !dpx_incarnation_equal(&peer->record.who, who))
+        return;
+    dpx_peers_drained(peers, who->slot, who->generation, DPX_DRAINED_EXITED);
+    peer->voided = peer->drain == DPX_DRAINED_EXITED;
+    peer->voided_owned = owned;
+}
+
+void dpx_peers_unvoid(dpx_peers *peers, uint32_t slot)
+{
+    dpx_peer *peer = &peers->slots[slot];
+    if (peer->voided && peer->drain == DPX_DRAINED_EXITED)
+        peer->drain = DPX_NOT_DRAINED;
+    peer->voided = false;
 }
 
 /* The machine of a dead record lives on under another boot: it is this very machine, or a
@@ -405,7 +434,7 @@ dpx_drain dpx_peers_evidence(const dpx_peers *peers, uint32_t slot)
     if (peer->lost && !dpx_peers_silent(peers, slot))
         return DPX_NOT_DRAINED; /* an owner that lives overwrites what lies over its record */
     if (peer->drain != DPX_NOT_DRAINED && peer->drain_generation >= peer->record.who.generation &&
-        (active || peer->drain == DPX_DRAINED_FENCED))
+        (active || peer->drain == DPX_DRAINED_FENCED || (void_claim(peer) && !peer->lost)))
         return peer->drain;
     return active && machine_rebooted(peers, slot) ? DPX_DRAINED_REBOOTED : DPX_NOT_DRAINED;
 }
@@ -427,5 +456,7 @@ bool dpx_peers_incarnation_drained(const dpx_peers *peers, const dpx_incarnation
         return true; /* a slot is claimed only when it is drained */
     if (shown->state == DPX_SLOT_FREE && shown->who.generation == who->generation)
         return true; /* it left: its writes had all returned */
+    if (void_claim(peer))
+        return false; /* of who may have had the slot before it, or has it below it, that says nothing */
     return dpx_peers_drain(peers, who->slot) != DPX_NOT_DRAINED;
 }

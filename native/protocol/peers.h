@@ -44,6 +44,8 @@ typedef struct dpx_peer {
     uint64_t wanted_since;      /* … and first met it then … */
     uint64_t wanted_at;         /* … and last in the way then; 0: there is no hurry */
     uint64_t consulted_at;      /* a heartbeat issued then read what others say of this slot */
+    bool voided;            /* the record is a claim that came to nothing, all of whose writes have returned … */
+    uint64_t voided_owned;  /* … and that saw this generation in the slot's notes */
     dpx_drain drain;        /* of generation drain_generation */
     uint64_t drain_generation;
 } dpx_peer;
@@ -118,6 +120,14 @@ void dpx_peers_drained(dpx_peers *peers, uint32_t slot, uint64_t generation, dpx
 /* … about the process of this very incarnation, if it still has the slot: of another one of the same generation
  * (a claim that lay over its record, say) nothing is known. */
 void dpx_peers_exited(dpx_peers *peers, const dpx_incarnation *who);
+
+/* The claim that stands in the slot came to nothing, and whoever made it saw all its writes return.  It may lie over an
+ * owner's record: of one who has written no note above `owned` (what that claim saw of them) there is none. */
+void dpx_peers_voided(dpx_peers *peers, const dpx_incarnation *who, uint64_t owned);
+/* What counts as `owned` of the claim that stands in the slot; UINT64_MAX: nobody said so about it. */
+uint64_t dpx_peers_void_owned(const dpx_peers *peers, uint32_t slot);
+/* There is an owner below it. */
+void dpx_peers_unvoid(dpx_peers *peers, uint32_t slot);
 
 /* Why nothing can come any more from the newest generation of the slot, if only it is dead. */
 dpx_drain dpx_peers_evidence(const dpx_peers *peers, uint32_t slot);

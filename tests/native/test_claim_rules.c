@@ -122,11 +122,89 @@ static void test_the_next_owner_lives(void)
     close_scene(&s);
 }
 
+/* ---- claims that came to nothing ---- */
+
+/* A claim stands in the slot; its maker says that it is void, having seen no note above generation 3.  What a claimer
+ * makes of it; noted: the generation of the slot's notes by now. */
+static dpx_verdict claim_over_a_void(claimer *c, uint64_t noted, uint8_t nonce)
+{
+    const dpx_uuid fresh = {{7}};
+    *c = (claimer){0};
+    disks_format(&c->disks, 1, HOSTS, LEASES);
+    host_prepare(&c->host, &c->disks, 1);
+    const dpx_geometry *g = &c->disks.geometry;
+    dpx_slot_record stands = host_record(&c->host, 1);
+    stands.who = (dpx_incarnation){.slot = SLOT, .generation = 5, .nonce = {{9}}};
+    stands.state = DPX_SLOT_CLAIMING;
+    stands.sequence = stands.counter = 1;
+    dpx_slot_encode(disk_block(&c->disks, 0, dpx_slot_block(g, SLOT)), g, 0, &stands);
+    if (noted > 0) {
+        dpx_notice none[DPX_BLOCK_MAX / 8] = {{0}};
+        const dpx_incarnation owner = {.slot = SLOT, .generation = noted, .nonce = {{3}}};
+        dpx_notice_encode(disk_block(&c->disks, 0, dpx_notice_block(g, SLOT, 0)), g, 0, 0, &owner, 1, 0, none);
+    }
+    dpx_slot_record me = host_record(&c->host, 1);
+    c->claim = dpx_claim_place(host_memory(&c->host, 1, dpx_claim_memory(g)), &c->host.world);
+    dpx_claim_begin(c->claim, &me, &fresh, SLOT, false, c->disks.now + 200 * DPX_SECOND, c->disks.now);
+    dpx_incarnation who = stands.who;
+    who.nonce.bytes[0] = nonce;
+    bool told = false;
+    while (dpx_claim_verdict(c->claim) == DPX_RUNNING) {
+        dpx_request *request = dpx_claim_step(c->claim, c->disks.now);
+        uint64_t wake = dpx_claim_wake(c->claim);
+        if (request) {
+            carry_out(c, request);
+            dpx_claim_complete(c->claim, request, c->disks.now);
+            if (!told && c->host.world.peers->slots[SLOT].seen)
+                dpx_peers_voided(c->host.world.peers, &who, 3);
+            told = c->host.world.peers->slots[SLOT].seen;
+        } else if (wake != DPX_NEVER && wake > c->disks.now) {
+            c->disks.now = wake;
+        }
+    }
+    return dpx_claim_verdict(c->claim);
+}
+
+/* ‡D5: a claim that came to nothing is drained when its writes have returned, if no owner has come below it. */
+static void test_a_void_claim_gives_its_slot_back(void)
+{
+    claimer c;
+    for (uint64_t noted = 0; noted <= 3; noted += 3) {
+        CHECK_EQ(claim_over_a_void(&c, noted, 9), DPX_DONE);
+        CHECK(c.host.world.self.slot == SLOT && c.host.world.self.generation > 5);
+        CHECK(c.written_at > 70 * DPX_SECOND); /* T_dead */
+        forget_claimer(&c);
+    }
+    CHECK_EQ(claim_over_a_void(&c, 4, 9), DPX_FULL); /* whoever noted that is the owner, or was */
+    CHECK_EQ(c.written_at, 0);
+    CHECK(!c.host.world.peers->slots[SLOT].voided);
+    forget_claimer(&c);
+    CHECK_EQ(claim_over_a_void(&c, 0, 8), DPX_FULL); /* that was about another claim */
+    forget_claimer(&c);
+}
+
+/* … but nothing follows for whoever had the slot before, or has it below. */
+static void test_a_void_claim_drains_no_owner(void)
+{
+    claimer c;
+    CHECK_EQ(claim_over_a_void(&c, 4, 9), DPX_FULL);
+    dpx_peers *peers = c.host.world.peers;
+    dpx_incarnation stands = {.slot = SLOT, .generation = 5, .nonce = {{9}}};
+    dpx_incarnation owner = {.slot = SLOT, .generation = 4, .nonce = {{3}}};
+    dpx_peers_voided(peers, &stands, 3);
+    dpx_peers_bury(peers, SLOT, 5);
+    CHECK(dpx_peers_drain(peers, SLOT) == DPX_DRAINED_EXITED);
+    CHECK(dpx_peers_dead(peers, &owner) && !dpx_peers_incarnation_drained(peers, &owner));
+    forget_claimer(&c);
+}
+
 int main(void)
 {
     RUN(test_a_slow_table_makes_a_slow_claim);
     RUN(test_a_claim_settles);
     RUN(test_who_waits_for_a_slot_does_not_look_in_step);
     RUN(test_the_next_owner_lives);
+    RUN(test_a_void_claim_gives_its_slot_back);
+    RUN(test_a_void_claim_drains_no_owner);
     return check_finish("test_claim_rules");
 }
