@@ -18,6 +18,8 @@ static struct bad_disk {
     size_t bytes;
     atomic_uint errors;   /* of a thousand requests */
     atomic_uint delay;    /* at most, microseconds */
+    atomic_uint lag;      /* of every write, microseconds, once it took place */
+    atomic_bool holds;    /* writes, before they are issued */
     atomic_bool hangs;
     atomic_bool gone;
     atomic_uint writes, failed;
@@ -122,6 +124,8 @@ static inline void bad_carry_out(bad_worker *worker, dpx_request *request)
     if (request->write_count > 0) {
         if (bad_roll(worker) % 2)
             bad_wait(worker);
+        while (worker->disk->bad->holds && !worker->disk->quit)
+            usleep(500);
         request->write_issued_at = dpx_now();
         if (gate && request->write_issued_at >= *gate) {
             request->error = -ETIME;
@@ -129,6 +133,8 @@ static inline void bad_carry_out(bad_worker *worker, dpx_request *request)
             request->writes_issued = true;
             request->error = bad_extents(worker, request->writes, request->write_count, true);
             bad_wait(worker); /* it took place, but that is not known yet */
+            if (worker->disk->bad->lag > 0)
+                usleep((useconds_t)worker->disk->bad->lag);
             request->write_completed_at = dpx_now();
         }
     }
@@ -326,8 +332,8 @@ static inline void make_bad_lockspace(lockspace *made, const dpx_geometry *geome
         for (uint64_t block = 1; block < geometry->total_blocks; block++)
             dpx_empty_encode(bad->data + block * geometry->block_size, geometry, d, block, 1);
         dpx_superblock_encode(bad->data, geometry, d, 1, 1);
-        bad->errors = bad->delay = bad->writes = bad->failed = 0;
-        bad->hangs = bad->gone = false;
+        bad->errors = bad->delay = bad->lag = bad->writes = bad->failed = 0;
+        bad->hangs = bad->gone = bad->holds = false;
         snprintf(made->paths[d], sizeof made->paths[d], "bad:%u", d);
         made->list[d] = made->paths[d];
     }

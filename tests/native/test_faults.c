@@ -194,6 +194,109 @@ static void two_of_three_gone(void)
     dpx_space_close(space);
 }
 
+static uint32_t slots_claimed(const dpx_geometry *geometry)
+{
+    uint32_t claimed = 0;
+    for (uint32_t slot = 0; slot < geometry->max_hosts; slot++) {
+        dpx_slot_record record;
+        dpx_slot_decode(bad_disks[0].data + dpx_slot_block(geometry, slot) * geometry->block_size, &record);
+        claimed += record.state == DPX_SLOT_CLAIMING;
+    }
+    return claimed;
+}
+
+/* Writes are slower than T_claim for a while: every slot bears a claim that came to nothing.  Their maker saw all its
+ * writes return, and has the slots again once they were silent for long enough. */
+static void slots_of_void_claims(void)
+{
+    lockspace made;
+    dpx_failure failure;
+    dpx_host *host = NULL;
+    dpx_join_options options = options_of("slow", 1);
+    dpx_geometry geometry = geometry_for(1, 3, 16, LIFE / 2);
+    make_bad_lockspace(&made, &geometry);
+    dpx_space *space = open_space(&made);
+    bad_disks[0].lag = 100000; /* T_claim is 50 ms */
+    for (unsigned i = 0; i < 10 && slots_claimed(&geometry) < 3; i++)
+        CHECK(dpx_host_join(space, &options, 0, &host, &failure) != DPX_OK);
+    CHECK_EQ(slots_claimed(&geometry), 3);
+    bad_disks[0].lag = 0;
+    CHECK_EQ(dpx_host_join(space, &options, 20 * SECOND, &host, &failure), DPX_OK);
+    if (!host)
+        return;
+    uint64_t deadline = dpx_now() + 20 * SECOND; /* the two others are freed, too */
+    while (slots_claimed(&geometry) > 0 && dpx_now() < deadline)
+        usleep(20000);
+    CHECK_EQ(slots_claimed(&geometry), 0);
+    end_host(host, space);
+}
+
+/* ---- an attempt that failed issues nothing more ---- */
+
+struct joiner {
+    pthread_t id;
+    dpx_space *space;
+    dpx_status status;
+};
+
+static void *join_slot_0(void *argument)
+{
+    struct joiner *joiner = argument;
+    dpx_join_options options = options_of("void", 1);
+    dpx_failure failure;
+    dpx_host *host = NULL;
+    options.slot = 0;
+    joiner->status = dpx_host_join(joiner->space, &options, 0, &host, &failure);
+    dpx_host_destroy(host);
+    return NULL;
+}
+
+static bool await_record(const dpx_geometry *geometry, uint32_t disk, dpx_slot_record *record)
+{
+    uint64_t deadline = dpx_now() + 2 * SECOND;
+    do {
+        dpx_slot_decode(bad_disks[disk].data + dpx_slot_block(geometry, 0) * geometry->block_size, record);
+        usleep(200);
+    } while (record->state != DPX_SLOT_CLAIMING && dpx_now() < deadline);
+    return record->state == DPX_SLOT_CLAIMING;
+}
+
+static uint64_t noted(const dpx_geometry *geometry, uint32_t disk)
+{
+    return dpx_block_key(bad_disks[disk].data + dpx_notice_block(geometry, 0, 0) * geometry->block_size).generation;
+}
+
+/* The third disk is about to write the claimer's note when the claim turns out to be void: that write is not issued
+ * later, though the attempt's time is not over. */
+static void a_void_claim_writes_no_note(void)
+{
+    lockspace made;
+    dpx_slot_record record;
+    dpx_geometry geometry = geometry_for(3, 3, 16, 4 * LIFE);
+    make_bad_lockspace(&made, &geometry);
+    struct joiner joiner = {.space = open_space(&made)};
+    bad_disks[0].lag = bad_disks[1].lag = 20000;
+    pthread_create(&joiner.id, NULL, join_slot_0, &joiner);
+    CHECK(await_record(&geometry, 2, &record));
+    usleep(5000);
+    bad_disks[2].holds = true;
+    while (noted(&geometry, 0) == 0 || noted(&geometry, 1) == 0) /* durable, but the claimer does not know it yet */
+        usleep(200);
+    record.who.nonce.bytes[9] ^= 1;
+    for (uint32_t d = 0; d < 2; d++) {
+        pthread_mutex_lock(&bad_disks[d].lock);
+        dpx_slot_encode(bad_disks[d].data + dpx_slot_block(&geometry, 0) * geometry.block_size, &geometry, d, &record);
+        pthread_mutex_unlock(&bad_disks[d].lock);
+    }
+    usleep(100000);
+    bad_disks[2].holds = false;
+    pthread_join(joiner.id, NULL);
+    CHECK(joiner.status != DPX_OK);
+    CHECK_EQ(noted(&geometry, 2), 0);
+    bad_disks[0].lag = bad_disks[1].lag = 0;
+    dpx_space_close(joiner.space);
+}
+
 int main(int count, char **arguments)
 {
     if (count > 1 && strtoull(arguments[1], NULL, 10) > 0)
@@ -203,5 +306,7 @@ int main(int count, char **arguments)
     RUN(three_failing_disks);
     RUN(one_of_three_at_a_time);
     RUN(two_of_three_gone);
+    RUN(slots_of_void_claims);
+    RUN(a_void_claim_writes_no_note);
     return check_finish("test_faults");
 }
