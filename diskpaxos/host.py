@@ -440,7 +440,8 @@ class Host:
 
     def close(self) -> None:
         """Stop at once, without leaving: leases still held are lost here, and others can take them
-        after T_dead.  After :meth:`leave` it does nothing."""
+        after T_dead.  After :meth:`leave` it does nothing.  The slot is free again some time after this
+        process has joined anew (and all its I/O has returned), or after it has ended."""
         if self._forked():
             return
         with self._lock:

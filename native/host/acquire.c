@@ -7,7 +7,7 @@
 
 #define CONTEST_PAUSE (UINT64_C(10) * DPX_MS)
 #define RETRY_PAUSE (UINT64_C(5) * DPX_MS)
-#define HELD_PAUSE (UINT64_C(50) * DPX_MS)
+#define SHARE_PAUSE (UINT64_C(50) * DPX_MS)
 #define RETRIES 3u
 #define HEALS 8u
 
@@ -168,6 +168,10 @@ static dpx_status settle_change(struct taking *taking, uint32_t item, dpx_verdic
         if (cause->error == -EBUSY) /* another name of ours still moves in that area */
             return pause_a_while(taking, CONTEST_PAUSE);
         return storage_failed(taking, cause);
+    case DPX_REFUSED:
+        if (time_left(taking))
+            return pause_a_while(taking, DPX_HELD_PAUSE);
+        break;
     case DPX_UNDRAINED:
         if (time_left(taking))
             return pause_a_while(taking, host->geometry.outage_tolerance / 16);
@@ -182,7 +186,6 @@ static dpx_status settle_change(struct taking *taking, uint32_t item, dpx_verdic
 
 static dpx_status run_change(struct taking *taking, uint32_t item, dpx_order *order)
 {
-    order->once = taking->once;
     order->deadline = dpx_taking_deadline(taking);
     if (taking->once) /* other hosts' changes are waited for, too */
         order->deadline += dpx_patience(taking->host);
@@ -264,7 +267,7 @@ static dpx_status mend(struct taking *taking, dpx_verdict verdict, const dpx_cau
         return resolve_one(taking, cause->item, cause->area);
     case DPX_REFUSED:
         if (taking->polls && time_left(taking))
-            return pause_a_while(taking, HELD_PAUSE);
+            return pause_a_while(taking, SHARE_PAUSE);
         break;
     case DPX_UNDRAINED:
         if (time_left(taking))

@@ -85,9 +85,18 @@ static bool try_again(struct work *work, dpx_verdict verdict, const dpx_cause *c
                         : DPX_HEAL_NOT;
     if (heal == DPX_HEALED)
         return !host->over;
-    if (verdict != DPX_UNDRAINED && !contest && heal != DPX_HEAL_ASKED)
+    bool held = verdict == DPX_REFUSED && !work->once; /* waited for here, where no other change waits for us */
+    if (verdict != DPX_UNDRAINED && !contest && !held && heal != DPX_HEAL_ASKED)
         return false;
-    uint64_t until = dpx_now() + (contest ? CONTEST_PAUSE : host->geometry.outage_tolerance / 16);
+    uint64_t now = dpx_now();
+    uint64_t pause = contest ? CONTEST_PAUSE : host->geometry.outage_tolerance / 16;
+    if (held) { /* the last try is shortly before the end: what it finds can still be said */
+        uint64_t left = work->deadline > now ? work->deadline - now : 0;
+        pause = left / 2 < DPX_HELD_PAUSE ? left / 2 : DPX_HELD_PAUSE;
+        if (pause < 2 * DPX_MS)
+            return false;
+    }
+    uint64_t until = now + pause;
     if ((work->once && !contest) || until >= step_deadline(work))
         return false;
     while (!host->over && dpx_wait(host, work->caller, &until))
@@ -100,8 +109,7 @@ static dpx_status run(struct work *work, dpx_change_kind kind, uint32_t area)
     dpx_order order;
     dpx_verdict verdict;
     do {
-        order = (dpx_order){.kind = kind, .entry = work->entry, .area = area, .once = work->once,
-                            .deadline = step_deadline(work)};
+        order = (dpx_order){.kind = kind, .entry = work->entry, .area = area, .deadline = step_deadline(work)};
         verdict = dpx_change_run(work->host, work->caller, &order, work->failure);
     } while (try_again(work, verdict, &order.cause));
     return conclude(work, verdict, &order.cause);

@@ -29,8 +29,7 @@ static void begin(dpx_task *task, const dpx_order *order, const dpx_uuid *uuid)
         lease->header.area = order->area;
     }
     task->entries[task->count++] = task->host->directory;
-    uint64_t wait_until = order->once ? now : order->deadline;
-    dpx_change_begin(task->machine.change, order->kind, lease, uuid, wait_until, now);
+    dpx_change_begin(task->machine.change, order->kind, lease, uuid, now, now);
 }
 
 /* The directory is this thread's. */

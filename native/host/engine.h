@@ -351,12 +351,13 @@ void dpx_tell_lost(dpx_host *host, dpx_hold *hold);
 void dpx_untell(dpx_host *host, dpx_hold *hold);
 void dpx_tell_end(dpx_host *host);
 
-/* directory.c: one header change, waited for. */
+/* directory.c: one header change, waited for: for the storage and for other changes, not for holders.  The directory is
+ * reserved meanwhile, and whoever waited for a holder with it would keep all other changes of this host. */
+#define DPX_HELD_PAUSE (UINT64_C(150) * DPX_MS) /* between two tries at what a holder is in the way of */
 typedef struct dpx_order {
     dpx_change_kind kind;
     dpx_entry *entry;  /* NULL (resolve): whatever lease has the area */
     uint32_t area;
-    bool once;         /* does not wait for holders, only for the storage and for other changes */
     uint64_t deadline; /* becomes 0 when the caller's own patience is at its end */
     dpx_cause cause;   /* out */
 } dpx_order;

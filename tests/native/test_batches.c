@@ -101,6 +101,30 @@ static void joining_in_the_end(void)
     CHECK_EQ(let_go(here, &s), DPX_OK);
 }
 
+/* A deletion waits for a holder elsewhere: other changes of this host need not wait for it. */
+static void *delete_it(void *argument)
+{
+    dpx_failure failure;
+    *(dpx_status *)argument = dpx_host_delete(here, "Y", 1, 20 * SECOND, &failure);
+    return NULL;
+}
+
+static void a_deletion_that_waits_keeps_nobody(void)
+{
+    dpx_failure failure;
+    pthread_t thread;
+    dpx_status deleted = DPX_E_TIMEOUT;
+    dpx_ask y = ask_for("Y", DPX_MODE_EXCLUSIVE), fresh = ask_for("new", DPX_MODE_EXCLUSIVE);
+    CHECK_EQ(take(there, &y, 0, &failure), DPX_OK);
+    pthread_create(&thread, NULL, delete_it, &deleted);
+    usleep(300000);
+    CHECK_EQ(take(here, &fresh, 5 * SECOND, &failure), DPX_OK); /* it is to be created */
+    CHECK_EQ(let_go(here, &fresh), DPX_OK);
+    CHECK_EQ(let_go(there, &y), DPX_OK);
+    pthread_join(thread, NULL);
+    CHECK_EQ(deleted, DPX_OK);
+}
+
 /* Sharers come and go while batches of this host join them; whoever holds exclusively is alone. */
 enum { THREADS = 4, TURNS = 40 };
 static atomic_int sharers, owners, intrusions, surprises;
@@ -188,6 +212,7 @@ int main(int count, char **arguments)
     RUN(waiting_with_a_share);
     RUN(waiting_with_a_resumed_share);
     RUN(joining_in_the_end);
+    RUN(a_deletion_that_waits_keeps_nobody);
     RUN(batches_among_sharers);
     end_host(here, spaces[0]);
     end_host(there, spaces[1]);
