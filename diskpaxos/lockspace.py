@@ -21,7 +21,6 @@ from diskpaxos.arguments import Paths, name_bytes, nanoseconds, path_list
 from diskpaxos.errors import (
     BeingFormattedError,
     ClosedError,
-    DiskPaxosError,
     ForkedError,
     InvalidArgumentError,
     NoFreeSlotError,

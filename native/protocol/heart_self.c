@@ -40,13 +40,14 @@ static bool replaced(const dpx_heart *heart, const dpx_slot_record *shown)
            !dpx_uuid_equal(&shown->who.nonce, &self->nonce);
 }
 
-/* A free record that was issued anywhere, though it failed: who has the slot now found it on a majority. */
-static bool left_already(const dpx_heart *heart)
+/* The slot is another's.  A free record of ours that was issued anywhere, though it failed, was found on a majority by
+ * whoever has it now: then we left. */
+static void slot_is_taken(dpx_heart *heart)
 {
     bool spent = false;
     for (uint32_t d = 0; d < heart->world->geometry->disks; d++)
         spent |= heart->channels[d].spent;
-    return spent;
+    dpx_heart_end_with(heart, spent ? DPX_END_LEFT : DPX_END_REPLACED);
 }
 
 /* ‡S21: our own notices, if they are damaged or lie under an earlier writer's, are written anew before the next record.
@@ -63,7 +64,7 @@ static void look_at_own_notices(dpx_heart *heart, uint32_t disk)
             channel->durable = 0;
         if (dpx_notices_believed(geometry, disk, self->slot, part, NULL, data) &&
             dpx_notice_writer(data, self->slot).generation > self->generation)
-            dpx_heart_end_with(heart, DPX_END_REPLACED);
+            slot_is_taken(heart);
     }
 }
 
@@ -100,7 +101,7 @@ bool dpx_heart_look_ok(dpx_heart *heart, uint32_t disk, uint64_t now)
     if (claim_may_hold(heart, disk, &shown, now))
         return false;
     if (replaced(heart, &shown))
-        dpx_heart_end_with(heart, left_already(heart) ? DPX_END_LEFT : DPX_END_REPLACED);
+        slot_is_taken(heart);
     else if (dpx_incarnation_equal(&shown.who, &heart->world->self) && shown.sequence > heart->record.sequence)
         dpx_heart_end_with(heart, DPX_END_REVERTED); /* ours, and we know nothing of it */
     return heart->end == DPX_ALIVE;

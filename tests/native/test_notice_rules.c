@@ -203,7 +203,8 @@ static void test_a_claim_of_the_own_slot_is_waited_for(void)
         uint64_t block = dpx_slot_block(&s.disks.geometry, s.a.world.self.slot);
         claim.who.slot = s.a.world.self.slot;
         put_record(&s.disks, 0, &claim);
-        for (s.disks.now += 6 * DPX_SECOND; s.disks.now < begun + 6 * DPX_SECOND + patience; s.disks.now += 500 * DPX_MS) {
+        s.disks.now = begun + 6 * DPX_SECOND;
+        for (; s.disks.now < begun + 6 * DPX_SECOND + patience; s.disks.now += 500 * DPX_MS) {
             dpx_heart_hurry(s.a.heart);
             host_beat(&s.a);
             dpx_slot_decode(disk_block(&s.disks, 0, block), &shown);
