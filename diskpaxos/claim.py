@@ -110,6 +110,10 @@ def _gives_way(disk: RawDisk, claim: Claim | None) -> BeingFormattedError:
     return BeingFormattedError(disk.path, claim.host if claim else "", claim.pid if claim else 0)
 
 
+def _within(begin: float) -> Callable[[], bool]:
+    return lambda: _now() - begin <= LIMIT
+
+
 def _now() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
@@ -191,9 +195,8 @@ class MediumClaim:
             if read_head(disk) not in (found, stands):
                 return False
         for position in range(len(self.disks)):
-            if _now() - begin > LIMIT:
+            if not self._put(position, self._claim(), _within(begin)):
                 return False
-            self._put(position, self._claim())
         if _now() - begin > LIMIT:
             return False
         time.sleep(SETTLE)
@@ -209,12 +212,17 @@ class MediumClaim:
         self._counter += 1
         return Claim(self._uuid, self._counter, self._phase, os.getpid(), identity.default_host_name()).encode()
 
-    def _put(self, position: int, head: bytes) -> None:
+    def _put(self, position: int, head: bytes, may: Callable[[], bool]) -> bool:
+        """Write it, durably, if ``may()`` says so at the last moment: nothing lies between that and the write in which
+        a busy machine could stop us for long."""
         view = aligned_view(HEAD)
         view[:] = head
+        if not may():
+            return False
         self._stands[position] = head
         self.disks[position].write(0, view)
         self.disks[position].sync()
+        return True
 
     # ---- 5. hold
 
@@ -228,10 +236,10 @@ class MediumClaim:
             self._refresh()
         self._sure()
 
-    def _sure(self) -> None:
+    def _sure(self) -> bool:
         for _ in range(_LOOKS):
             if _now() - self._looked <= AGE:
-                return
+                return True
             self._look_at_own()
         raise StorageError("read the claim in time", errno.ETIMEDOUT, path=self.disks[0].path)
 
@@ -246,8 +254,7 @@ class MediumClaim:
     def _refresh(self) -> None:
         for position, stands in enumerate(self._stands):
             if Claim.decode(stands or b"") is not None:  # not a superblock yet
-                self._sure()
-                self._put(position, self._claim())
+                self._put(position, self._claim(), self._sure)
         self._refreshed = _now()
 
     def still_stands(self) -> None:
@@ -262,7 +269,7 @@ class MediumClaim:
     def replace(self, disk: RawDisk, head: bytes) -> None:
         """Put a superblock in the claim's place, durably."""
         self.hold()
-        self._put(self.disks.index(disk), head.ljust(HEAD, b"\0"))
+        self._put(self.disks.index(disk), head.ljust(HEAD, b"\0"), self._sure)
 
     # ---- the end
 
@@ -275,15 +282,15 @@ class MediumClaim:
         for position, disk in enumerate(self.disks):
             stands = self._stands[position]
             try:
+                if stands is None:
+                    continue
                 begin = _now()
                 head = read_head(disk)
                 claim = Claim.decode(head)
-                mine = stands is not None and (head == stands or (claim is not None and claim.uuid == self._uuid))
-                if not mine or _now() - begin > LIMIT:
-                    continue
                 before = self._found[position]
                 gone = written or Claim.decode(before) is not None
-                self._put(position, bytes(HEAD) if gone else before)
+                if head == stands or (claim is not None and claim.uuid == self._uuid):
+                    self._put(position, bytes(HEAD) if gone else before, _within(begin))
                 self._stands[position] = None
             except DiskPaxosError:
                 failed.append(disk.path)

@@ -2,7 +2,8 @@
 
 Each line on standard input is a JSON object {"paths": […], "force": …, "stop": n}; each gets one line in answer,
 {"ok": uuid} or {"error": class, "text": message}.  With "stop" the process stops itself after its n-th read or write,
-until somebody lets it go on, and says so before: {"stopped": n}.
+until somebody lets it go on, and says so before: {"stopped": n}.  With "announce" it says {"looked": 1} after its
+first look.
 """
 
 from __future__ import annotations
@@ -47,10 +48,21 @@ class Stopper:
 def main() -> None:
     claim.LIMIT, claim.SETTLE, claim.STALE = (float(value) for value in sys.argv[1:4])
     stopper = Stopper()
+    look = claim.MediumClaim.look
+    announced = [True]
+
+    def looked(self: claim.MediumClaim) -> None:
+        look(self)
+        if not announced[0]:
+            announced[0] = True
+            print(json.dumps({"looked": 1}), flush=True)
+
+    claim.MediumClaim.look = looked  # type: ignore[method-assign]
     print(json.dumps({"ok": "ready"}), flush=True)
     for line in sys.stdin:
         command = json.loads(line)
         stopper.left = command.get("stop", 0)
+        announced[0] = not command.get("announce", False)
         try:
             with Lockspace.create(command["paths"], **SHAPE, force=command["force"]) as space:
                 answer = {"ok": str(space.uuid)}

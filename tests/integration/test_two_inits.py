@@ -38,9 +38,9 @@ class Formatter:
         )
         assert self.answer() == {"ok": "ready"}
 
-    def begin(self, paths: list[Path], force: bool, stop: int = 0) -> None:
+    def begin(self, paths: list[Path], force: bool, stop: int = 0, announce: bool = False) -> None:
         assert self.process.stdin is not None
-        command = {"paths": [str(path) for path in paths], "force": force, "stop": stop}
+        command = {"paths": [str(path) for path in paths], "force": force, "stop": stop, "announce": announce}
         self.process.stdin.write(json.dumps(command) + "\n")
         self.process.stdin.flush()
 
@@ -126,13 +126,16 @@ def test_one_of_two_inits_is_stopped_at_any_time(
     rng = random.Random(f"{disks} {force}")
     for pair in range(PAIRS):
         paths = disks_in(tmp_path / str(pair), disks, force)
-        one.begin(paths, force)
+        one.begin(paths, force, announce=True)
         two.begin(paths, force)
-        time.sleep(rng.uniform(0, 1.5))
-        one.pause()
-        time.sleep(rng.choice([0.1, 1.0, 2.5, 4.0]))
-        one.proceed()
-        one_lockspace(paths, [one.answer(), two.answer()])
+        first = one.answer()
+        if "looked" in first:  # who has not looked yet begins later, and force is force
+            time.sleep(rng.uniform(0, 1.5))
+            one.pause()
+            time.sleep(rng.choice([0.1, 1.0, 2.5, 4.0]))
+            one.proceed()
+            first = one.answer()
+        one_lockspace(paths, [first, two.answer()])
 
 
 @pytest.mark.timing
@@ -258,14 +261,15 @@ def test_what_a_late_superblock_covered_is_told(
     path, other = tmp_path / "disk", []
     real = claim.MediumClaim._put
 
-    def put(self: claim.MediumClaim, position: int, head: bytes) -> None:
+    def put(self: claim.MediumClaim, position: int, head: bytes, may: Callable[[], bool]) -> bool:
+        assert may()
         if claim.Claim.decode(head) is None and not other:
             monkeypatch.setattr(claim.MediumClaim, "_put", real)
             with monkeypatch.context() as patch:
                 patch.setattr(claim, "STALE", 0.0)
                 with Lockspace.create(path, **CALM, force=True) as space:
                     other.append(space.uuid)
-        real(self, position, head)
+        return real(self, position, head, lambda: True)
 
     monkeypatch.setattr(claim.MediumClaim, "_put", put)
     with pytest.raises(errors.BeingFormattedError, match="rebuild --superblocks"):
