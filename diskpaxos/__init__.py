@@ -13,6 +13,7 @@ from diskpaxos import errors
 from diskpaxos._version import __version__
 from diskpaxos.driver import load
 from diskpaxos.errors import (
+    BeingFormattedError,
     BlockSizeError,
     ClaimCollisionError,
     ClosedError,
@@ -64,6 +65,7 @@ from diskpaxos.lockspace import Lockspace
 from diskpaxos.views import DiskInfo, Drain, Holder, HostInfo, LeaseInfo, Liveness, LockspaceInfo
 
 __all__ = [
+    "BeingFormattedError",
     "BlockSizeError",
     "ClaimCollisionError",
     "ClosedError",

@@ -226,7 +226,7 @@ def test_lease_0_is_not_resolved(make_space: Maker) -> None:
 
 @pytest.mark.parametrize("how", ["damaged", "zeroed"])
 def test_repair_mends_the_superblock_that_keeps_a_disk_unused(make_space: Maker, how: str) -> None:
-    space = make_space(3, **QUICK)
+    space = make_space(3)
     with space.join() as host:
         host.acquire("vm").release()
     sound = read_block(space, 0, 1)
@@ -268,7 +268,7 @@ def test_repair_does_not_make_a_replaced_disk_count_again(make_space: Maker, tmp
 
 
 def test_a_path_that_is_no_disk_of_it_is_left_with_a_reason(make_space: Maker, tmp_path: Path) -> None:
-    space = make_space(3, **QUICK)
+    space = make_space(3)
     one, two, three = space.paths
     space.close()
     Path(two).write_bytes(bytes(Path(one).stat().st_size))
@@ -319,10 +319,10 @@ def overwrite(space: Lockspace, target: int, source: bytes | bytearray) -> None:
 @pytest.mark.parametrize("foreign", ["of another disk", "of another lockspace"])
 @pytest.mark.parametrize("target", [0, 1, 2])
 def test_a_superblock_of_another_disk_costs_one_disk(make_space: Maker, foreign: str, target: int) -> None:
-    space = make_space(3, **QUICK)
+    space = make_space(3)
     with space.join() as host:
         host.acquire("vm").release()
-    other = space if foreign == "of another disk" else make_space(3, **QUICK)
+    other = space if foreign == "of another disk" else make_space(3)
     space.close()
     overwrite(space, target, read_block(other, 0, (target + 1) % 3))
     with Lockspace.open(space.paths) as again:
@@ -339,7 +339,7 @@ def test_a_superblock_of_another_disk_costs_one_disk(make_space: Maker, foreign:
 
 
 def test_a_superblock_overwritten_while_it_is_open(make_space: Maker) -> None:
-    space = make_space(3, **QUICK)
+    space = make_space(3)
     overwrite(space, 1, read_block(space, 0, 2))
     assert [finding.kind for finding in space.check()] == ["foreign-superblock"]
     report = space.repair()
@@ -348,7 +348,7 @@ def test_a_superblock_overwritten_while_it_is_open(make_space: Maker) -> None:
 
 
 def test_superblocks_of_other_disks_are_rebuilt(make_space: Maker) -> None:
-    space = make_space(3, **QUICK)
+    space = make_space(3)
     sources = [read_block(space, 0, disk) for disk in range(3)]
     space.close()
     overwrite(space, 0, sources[2])
@@ -362,7 +362,7 @@ def test_superblocks_of_other_disks_are_rebuilt(make_space: Maker) -> None:
 
 def test_two_lockspaces_are_still_a_mistake(make_space: Maker) -> None:
     """Disks that are whole, of two lockspaces: whoever named them was wrong, and is told so."""
-    one, other = make_space(3, **QUICK), make_space(3, **QUICK)
+    one, other = make_space(3), make_space(3)
     with pytest.raises(errors.OtherLockspaceError):
         Lockspace.open([one.paths[0], one.paths[1], other.paths[2]])
     copy = Path(one.paths[2])
