@@ -23,7 +23,7 @@ SHAPE: dict[str, Any] = {
     "outage_tolerance": 2.0,
     "kill_grace": 0.1,
     "watchdog_timeout": 0.1,
-    "claim_time": 0.1,
+    "claim_time": 0.5,
 }
 
 

@@ -141,6 +141,7 @@ def test_the_timings_of_a_damaged_record_count_for_nothing(make_space: Maker, wh
     assert {step[2] for step in watched} == {2}
 
 
+@pytest.mark.timing
 def test_init_does_not_believe_the_timings_of_a_damaged_record(make_space: Maker) -> None:
     """The superblock is gone, so the records tell; the first of them is damaged."""
     space = make_space(**QUICK)
@@ -155,7 +156,7 @@ def test_init_does_not_believe_the_timings_of_a_damaged_record(make_space: Maker
     space.close()
     begin = time.monotonic()
     Lockspace.create(space.paths, **QUICK, force=True).close()
-    assert time.monotonic() - begin < 10
+    assert time.monotonic() - begin < 60, "not a day"
 
 
 def test_a_slow_first_read_is_not_a_heartbeat(
