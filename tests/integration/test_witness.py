@@ -70,7 +70,7 @@ class Show:
         self.log = self.folder / "log.jsonl"
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 
-    def start(self) -> None:
+    def start(self, workers: int = WORKERS) -> None:
         with (
             diskpaxos.Lockspace.create(
                 self.lockspace,
@@ -90,7 +90,7 @@ class Show:
         while self.socket.connect_ex(self.address) != 0:
             assert time.monotonic() < limit, "the guard does not answer"
             time.sleep(0.02)
-        for _ in range(WORKERS):
+        for _ in range(workers):
             self.spawn()
 
     def spawn(self) -> None:
@@ -246,3 +246,53 @@ def test_the_witness_notices(tmp_path: Path, breaks: str, noticed: str) -> None:
     finally:
         show.close()
     assert any(noticed in violation for violation in result["violations"]), result["violations"]
+
+
+def late_writer(show: Show, name: str) -> subprocess.Popen[str]:
+    """One that has taken the first lease and said nothing so far."""
+    arguments = (show.lockspace, show.address, name, LEASES[0])
+    writer = subprocess.Popen(
+        [sys.executable, HERE / "late.py", *map(str, arguments)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    heard_from(writer)
+    return writer
+
+
+def heard_from(writer: subprocess.Popen[str]) -> None:
+    assert writer.stdout is not None
+    assert writer.stdout.readline() == "done\n"
+
+
+def speak(writer: subprocess.Popen[str]) -> None:
+    """One piece of work, and its outcome."""
+    assert writer.stdin is not None
+    writer.stdin.write("\n")
+    writer.stdin.flush()
+    heard_from(writer)
+
+
+def test_a_late_writer_does_not_stretch_its_life(tmp_path: Path) -> None:
+    """Its lease is lost, its piece comes before the first one of its successor: no false alarm, whatever the load."""
+    show = Show(tmp_path, SEED)
+    writers: list[subprocess.Popen[str]] = []
+    try:
+        show.start(workers=0)
+        writers.append(late_writer(show, "first"))
+        speak(writers[0])
+        writers[0].send_signal(signal.SIGSTOP)
+        writers.append(late_writer(show, "second"))  # once the first is dead
+        writers[0].send_signal(signal.SIGCONT)
+        for writer in writers:  # the late one first
+            speak(writer)
+        result = show.ask("result", killed=[])
+    finally:
+        for writer in writers:
+            writer.kill()
+            writer.communicate()
+        show.close()
+    assert not result["violations"]
+    assert result["accepted"] == 3
+    assert result["replaced"] == 1

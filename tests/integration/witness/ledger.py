@@ -24,7 +24,7 @@ class Session:
     lease: str
     token: int
     who: str
-    until: int  # CLOCK_BOOTTIME, ns: when the holder's life ends, by its library's word
+    until: int  # CLOCK_BOOTTIME, ns: when the holder's life ends, by its library's latest word; 0: it has said nothing
     first: int
     last: int
     pieces: int = 0

@@ -131,11 +131,18 @@ class Worker:
             time.sleep(self.random.uniform(0, PAUSE))
         self.piece("end", session)
 
+    def life_end(self, session: Session) -> int:
+        """Until when its holder may act, by the library's word; 0 when that was over before this piece, nobody
+        knows for how long: somebody else may have the lease by now and not have spoken yet."""
+        spoken = now()  # before the library is asked: a stop between the two makes the claim smaller, not larger
+        remaining = session.lease.remaining()
+        if self.breaks == "long-life":
+            return spoken + int((remaining + 10) * 1e9)
+        return spoken + int(remaining * 1e9) if remaining > 0 else 0
+
     def piece(self, op: str, session: Session) -> bool:
         """One piece; False once the lease is lost."""
-        until = now() + int(session.lease.remaining() * 1e9)
-        if self.breaks == "long-life":
-            until += 10_000_000_000
+        until = self.life_end(session)
         accepted = self.ask(op, session, asked=session.asked, granted=session.granted, until=until)
         try:
             session.lease.check()
