@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 
 from fix_members import member
 from fix_slow import slow_disks, slow_library
@@ -16,3 +17,9 @@ __all__ = ["direct_io", "lone_init", "make_space", "member", "open_space", "slow
 settings.register_profile("dev", deadline=None, print_blob=True)
 settings.register_profile("ci", deadline=None, print_blob=True, max_examples=200)
 settings.load_profile("ci" if os.environ.get("CI") else "dev")
+
+# Started by nohup, or in the background of a script, some signals are ignored, and programs that tests start would
+# inherit that. With a handler that does nothing this process goes on ignoring them, and exec makes it the default.
+for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, lambda *_: None)
