@@ -20,6 +20,7 @@ from diskpaxos._version import software_number
 from diskpaxos.arguments import Paths, name_bytes, nanoseconds, path_list
 from diskpaxos.errors import (
     BeingFormattedError,
+    ClaimCollisionError,
     ClosedError,
     ForkedError,
     InvalidArgumentError,
@@ -317,11 +318,11 @@ class Lockspace:
 
     def retire(self, slot: int, timeout: float | None = None) -> None:
         """:meth:`Host.retire`; joins for the moment if no host has joined here, in that very slot if no
-        other is free."""
+        other is to be had at once."""
         try:
-            with self.member() as host:
+            with self.member(timeout=0) as host:
                 host.retire(slot, timeout)
-        except NoFreeSlotError:
+        except (NoFreeSlotError, ClaimCollisionError):
             limit = 2 * self.geometry.dead_time / 1e9 if timeout is None else timeout
             with self._join(None, limit, False, slot, retire=True):
                 pass  # leaving frees it

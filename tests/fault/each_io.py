@@ -33,7 +33,7 @@ SHAPE: dict[str, Any] = {
     "outage_tolerance": S,
     "kill_grace": 0.02,
     "watchdog_timeout": 0.02,
-    "claim_time": 0.03,
+    "claim_time": 0.1,  # storage that is slower than this cannot retire: a claim's writes must be on time
 }
 PATIENCE = 40.0  # seconds after which a try is taken for hung, and killed …
 HUNG = 4.0  # … where it is meant to hang: on a single disk
@@ -145,7 +145,7 @@ class Stage:
 
     def retire(self) -> None:
         held = next(view for view in self.space.hosts() if view.name == "dead")
-        self.host.retire(held.slot, timeout=10)
+        self.host.retire(held.slot, timeout=30)
 
     def repair(self) -> None:
         report = self.space.repair()
@@ -279,7 +279,7 @@ def aftermath(paths: list[str], operation: str) -> dict[str, Any]:
             if any(kind.startswith("damaged") or kind == "old-header" for kind in said["found"]):
                 said["left"] = space.repair().left
                 for slot in re.findall(r"hosts retire (\d+)`", " ".join(said["left"])):  # as it says itself
-                    space.retire(int(slot), timeout=10)
+                    space.retire(int(slot), timeout=30)
                     said["left"] = space.repair().left
                 said["after"] = [finding.kind for finding in space.check() if finding.severity != "note"]
         for name in ("target", "held", "fresh", "another"):

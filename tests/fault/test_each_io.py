@@ -116,10 +116,14 @@ def faults_of(said: dict[str, Any], operation: str, disks: int, way: str) -> lis
 
 
 @pytest.fixture(scope="module")
-def runs(shim: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[Plan, Future[list[dict[str, Any]]]]]:
-    """All of them at once; each test waits for its own."""
+def runs(
+    shim: Path, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[dict[Plan, Future[list[dict[str, Any]]]]]:
+    """All that are asked for at once; each test waits for its own."""
     folder = tmp_path_factory.mktemp("each-io")
-    plans = [(operation, disks, way) for operation in OPERATIONS for disks, way in ways_of(operation)]
+    items = [item for item in request.session.items if isinstance(item, pytest.Function)]
+    chosen = [item.callspec.params.get("operation") for item in items if hasattr(item, "callspec")]
+    plans = [(operation, *way) for operation in OPERATIONS if operation in chosen for way in ways_of(operation)]
     with ThreadPoolExecutor(JOBS) as pool:
         yield {plan: pool.submit(tries, shim, folder / str(number), *plan) for number, plan in enumerate(plans)}
 

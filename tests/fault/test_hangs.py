@@ -122,6 +122,7 @@ def states(disk: Remote, name: str) -> set[str]:
     return {state for thread, state in pairs if thread == name}
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("how", ["frozen", "silent"])
 def test_nobody_hangs_with_the_storage(program: Path, storage: Storage, how: str) -> None:
     path = storage.paths[how]
@@ -165,6 +166,7 @@ def test_nobody_hangs_with_the_storage(program: Path, storage: Storage, how: str
     assert bytes_written == [0, 0x81, 0x82, 0, 0x84]  # block 3 was never issued
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("how", ["frozen", "silent"])
 def test_stop_gives_up_in_time(program: Path, storage: Storage, how: str) -> None:
     path = storage.paths[how]

@@ -163,6 +163,7 @@ def test_waiting_for_the_other_host(host: Hosts) -> None:
         b.acquire(timeout=0)
 
 
+@pytest.mark.timing
 def test_vms_do_not_wait_for_each_other(host: Hosts) -> None:
     a, driver = vm(host("a"), "/img/1"), host("b")
     a.acquire()

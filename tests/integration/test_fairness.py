@@ -59,6 +59,7 @@ def contend(space: Lockspace, threads: list[int], takes: int, hold: float = 0.0)
     return [sum(token <= end for token in own) for own in tokens]
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize(
     ("hosts", "takes", "disks"),
     [
@@ -78,6 +79,7 @@ def test_equal_shares(make_space: Maker, hosts: int, takes: int, disks: int) -> 
     assert max(had) <= fair * 2, had
 
 
+@pytest.mark.timing
 def test_many_threads_of_one_host_do_not_starve_another(make_space: Maker) -> None:
     crowd, single = contend(make_space(max_hosts=32), [8, 1], 80, hold=0.001)
     assert single >= (crowd + single) / 4, (crowd, single)

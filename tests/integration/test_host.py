@@ -63,6 +63,7 @@ def test_slot_records_say_who(make_space: Maker) -> None:
         assert record["pid_namespace"] == Path("/proc/self/ns/pid").stat().st_ino
 
 
+@pytest.mark.timing
 def test_joining_healthy_storage_takes_less_than_two_seconds_by_default(make_space: Maker) -> None:
     space = make_space(outage_tolerance=40.0, claim_time=1.0)
     before = time.monotonic()
@@ -232,6 +233,7 @@ def test_a_slot_in_use_cannot_be_joined(make_space: Maker, open_space: Opener) -
             space.join(slot=slot)
 
 
+@pytest.mark.timing
 def test_after_a_kill_a_new_process_joins_another_slot_at_once(make_space: Maker, member: Members) -> None:
     space = make_space(claim_time=1.0)
     victim = member(space)
@@ -292,12 +294,15 @@ def test_retire_frees_a_slot_whose_machine_is_gone(make_space: Maker, member: Me
         assert caught.value.kind == "FinishedError"
 
 
+@pytest.mark.timing
 def test_retire_where_no_slot_is_left_to_join_in(make_space: Maker, member: Members) -> None:
     space = make_space(**{**QUICK, "max_hosts": 2})
     sleepers = [member(space) for _ in range(2)]
     slots = [sleeper.call("join", name=f"sleeper {i}") for i, sleeper in enumerate(sleepers)]
+    begun = time.monotonic()
     with pytest.raises(errors.NotDrainedError):  # alive: the word is not enough
         space.retire(slots[0], timeout=1)
+    assert time.monotonic() - begun < 8  # not joining's own limit before it
     for sleeper in sleepers:
         sleeper.pause()
     space.retire(slots[0])
@@ -436,6 +441,7 @@ def test_three_disks_and_one_that_disappears(make_space: Maker, caplog: pytest.L
         assert [disk.online for disk in space.info().disks] == [True, False, True]
 
 
+@pytest.mark.timing
 def test_with_two_of_three_disks_gone_holders_are_told(make_space: Maker) -> None:
     space = make_space(3, **(QUICK | {"outage_tolerance": 2.0}))
     with space.join() as host:

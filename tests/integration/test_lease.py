@@ -72,6 +72,7 @@ def test_shared_with_shared_only(hosts: tuple[Host, Host]) -> None:
         assert caught.value.mode == "exclusive"
 
 
+@pytest.mark.timing
 def test_another_holder_on_the_same_host(hosts: tuple[Host, Host]) -> None:
     alpha, _ = hosts
     alpha.acquire("vm")
@@ -112,6 +113,7 @@ def test_waiting_until_it_is_free(hosts: tuple[Host, Host]) -> None:
         assert time.monotonic() - before >= 0.45
 
 
+@pytest.mark.timing
 def test_waiting_ends_with_the_timeout(hosts: tuple[Host, Host]) -> None:
     alpha, beta = hosts
     lease = alpha.acquire("vm")

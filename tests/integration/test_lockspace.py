@@ -134,6 +134,7 @@ def test_a_lockspace_without_hosts_needs_force(make_space: Maker) -> None:
         assert again.uuid != space.uuid
 
 
+@pytest.mark.timing
 def test_no_force_overrides_a_living_host(make_space: Maker) -> None:
     space = make_space(**QUICK)
     with space.join("alive") as host:

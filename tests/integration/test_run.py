@@ -302,6 +302,7 @@ def test_what_is_about_to_finish_may_finish(lockspace: Path, tmp_path: Path) -> 
 # ---- run is killed
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("victim", ["run", "guard", "group"])
 def test_killed_it_takes_everything_with_it(lockspace: Path, tmp_path: Path, daemon: Path, victim: str) -> None:
     """SIGKILL for run, for its guard, or for the whole process group: the command, a grandchild and a
@@ -342,6 +343,7 @@ def test_the_lease_of_a_killed_run_is_free_after_t_dead_and_not_before(lockspace
         assert time.monotonic() - killed > T_DEAD - S / 8
 
 
+@pytest.mark.timing
 def test_killed_while_it_starts_nothing_is_left(lockspace: Path, tmp_path: Path) -> None:
     """At any moment of the start: whatever was begun by then is gone, and nothing begins after."""
     for delay in (0.05, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5):
@@ -361,6 +363,7 @@ def test_killed_while_it_starts_nothing_is_left(lockspace: Path, tmp_path: Path)
 # ---- run is stopped
 
 
+@pytest.mark.timing
 def test_stopped_for_longer_than_its_lease_lives(lockspace: Path, tmp_path: Path, daemon: Path) -> None:
     """run is stopped: its guard ends the command at the lifetime, SIGTERM first; continued, run finds out."""
     ready, log, pidfile = tmp_path / "ready", tmp_path / "log", tmp_path / "daemon.pid"
@@ -413,6 +416,7 @@ def test_stopped_forever_it_never_overlaps_its_successor(lockspace: Path, tmp_pa
         assert one.wait(10) == 76
 
 
+@pytest.mark.timing
 def test_a_stopped_guard_is_noticed_when_it_matters(lockspace: Path, tmp_path: Path) -> None:
     """Both are stopped, so the lease is lost; run, continued, makes an end without its guard."""
     ready = tmp_path / "ready"
@@ -432,6 +436,7 @@ def test_a_stopped_guard_is_noticed_when_it_matters(lockspace: Path, tmp_path: P
 # ---- a lease that is taken away
 
 
+@pytest.mark.timing
 def test_a_lease_that_somebody_else_has_ends_the_command_without_grace(lockspace: Path, tmp_path: Path) -> None:
     """The host is in good health, yet the lease is another one by now: SIGTERM would give it time to do harm."""
     ready, log = tmp_path / "ready", tmp_path / "log"
@@ -512,6 +517,7 @@ def inside(keeper: subprocess.Popen[str], *arguments: str) -> subprocess.Popen[s
     )
 
 
+@pytest.mark.timing
 @pytest.mark.root
 @pytest.mark.loop
 def test_storage_that_hangs_ends_the_command(frozen: tuple[subprocess.Popen[str], Path], tmp_path: Path) -> None:
@@ -556,6 +562,7 @@ def test_storage_that_hangs_ends_the_command(frozen: tuple[subprocess.Popen[str]
         one.communicate()
 
 
+@pytest.mark.timing
 @pytest.mark.root
 @pytest.mark.loop
 def test_killed_while_its_storage_hangs(frozen: tuple[subprocess.Popen[str], Path], tmp_path: Path) -> None:

@@ -44,6 +44,7 @@ def hosts(make_space: Maker, open_space: Opener) -> tuple[Host, Host]:
     return space.join("alpha"), open_space(space).join("beta")
 
 
+@pytest.mark.timing
 def test_a_handler_that_raises_ends_the_wait(hosts: tuple[Host, Host], alarm: Callable[[float], None]) -> None:
     alpha, beta = hosts
     lease = beta.acquire("vm")
@@ -99,6 +100,7 @@ def test_a_handler_may_use_the_library(hosts: tuple[Host, Host]) -> None:
     beta.acquire("first").release()
 
 
+@pytest.mark.timing
 def test_joining_can_be_interrupted(make_space: Maker, alarm: Callable[[float], None]) -> None:
     space = make_space(max_hosts=2)
     with space.join(), space.join():

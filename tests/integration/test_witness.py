@@ -191,12 +191,21 @@ class Log:
         return max(pauses) / 1e9
 
 
-@pytest.mark.slow
-@pytest.mark.timing
-@pytest.mark.timeout(240)
-def test_nobody_ever_holds_what_another_holds(tmp_path: Path) -> None:
-    print(f"DISKPAXOS_SEED={SEED}  log: {tmp_path / 'log.jsonl'}")
-    show = Show(tmp_path, SEED)
+@dataclass
+class Night:
+    """What one run has shown."""
+
+    show: Show
+    result: dict[str, Any]
+    log: Log
+    longest: float  # pause of a lease, seconds
+
+
+@pytest.fixture(scope="module")
+def night(tmp_path_factory: pytest.TempPathFactory) -> Night:
+    """One run, judged by the tests below."""
+    show = Show(tmp_path_factory.mktemp("witness"), SEED)
+    print(f"DISKPAXOS_SEED={SEED}  log: {show.log}")
     try:
         show.start()
         start = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
@@ -213,17 +222,30 @@ def test_nobody_ever_holds_what_another_holds(tmp_path: Path) -> None:
         f"{result['accepted']} pieces of work accepted, {result['bounced']} bounced, "
         f"{result['replaced']} sessions cut short; longest pause {longest:.1f} s"
     )
-    assert not result["violations"]
-    assert not log.torn
-    # Holders were cut short and found out; otherwise this run has shown less than it should.
-    assert result["replaced"] > 0
-    assert result["bounced"] > 0
-    assert len(show.done) == 3, "killed, and stopped for less and for more than S"
-    # A lease whose holder died or sleeps is free after T_dead; then somebody has to want it.
-    assert set(log.begun) == set(LEASES)
-    assert longest < 3 * T_DEAD + 3
-    with diskpaxos.Lockspace.open(show.lockspace) as space:
+    return Night(show, result, log, longest)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_nobody_ever_holds_what_another_holds(night: Night) -> None:
+    """On however slow a machine: not marked as a test of real time, never tried again."""
+    assert not night.result["violations"]
+    assert not night.log.torn
+    assert set(night.log.begun) == set(LEASES)
+    with diskpaxos.Lockspace.open(night.show.lockspace) as space:
         assert not space.check()
+
+
+@pytest.mark.slow
+@pytest.mark.timing
+@pytest.mark.timeout(240)
+def test_every_lease_goes_on_being_taken(night: Night) -> None:
+    # Holders were cut short and found out; otherwise this run has shown less than it should.
+    assert night.result["replaced"] > 0
+    assert night.result["bounced"] > 0
+    assert len(night.show.done) == 3, "killed, and stopped for less and for more than S"
+    # A lease whose holder died or sleeps is free after T_dead; then somebody has to want it.
+    assert night.longest < 3 * T_DEAD + 3
 
 
 @pytest.mark.slow
