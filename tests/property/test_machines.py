@@ -12,12 +12,21 @@ import ctypes
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 HERE = Path(__file__).parent
 NATIVE = HERE.parent.parent / "native"
@@ -30,23 +39,25 @@ LEASES = 3
 _library: ctypes.CDLL | None = None
 
 
-@pytest.fixture(scope="module", autouse=True)
-def library(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """The machines as a shared library, built once."""
-    global _library
+def build(target: Path, native: Path = NATIVE) -> ctypes.CDLL:
+    """The machines as a shared library."""
     compiler = shutil.which(os.environ.get("CC", "cc"))
     if compiler is None:
         pytest.skip("no C compiler")
-    target = tmp_path_factory.mktemp("machines") / "machines.so"
-    sources = [HERE / "machines.c", *sorted(NATIVE.glob("format/*.c")), *sorted(NATIVE.glob("protocol/*.c"))]
+    sources = [HERE / "machines.c", *sorted(native.glob("format/*.c")), *sorted(native.glob("protocol/*.c"))]
     flags = ["-std=c11", "-D_DEFAULT_SOURCE", "-O1", "-g", "-shared", "-fPIC", "-w"]
     subprocess.run([compiler, *flags, *map(str, sources), "-o", str(target)], check=True)
     loaded = ctypes.CDLL(str(target))
     loaded.scene_new.restype = ctypes.c_void_p
     loaded.scene_token.restype = ctypes.c_uint64
-    for name in ("free", "begin", "pending", "deliver", "advance", "verdict", "holds", "token", "stop", "quiet"):
-        getattr(loaded, f"scene_{name}").argtypes = None
-    _library = loaded
+    return loaded
+
+
+@pytest.fixture(scope="module", autouse=True)
+def library(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Built once."""
+    global _library
+    _library = build(tmp_path_factory.mktemp("machines") / "machines.so")
     yield
     _library = None
 
@@ -175,3 +186,18 @@ class Storage(RuleBasedStateMachine):
 
 
 TestStorage = Storage.TestCase
+
+
+def test_ignored_lower_flags_are_found_in_the_default_profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A flag below the own ballot, perhaps a holder's, is not waited for (`lower-flag-overlooked` of the ledger)."""
+    native = tmp_path / "native"
+    for room in ("format", "protocol"):
+        shutil.copytree(NATIVE / room, native / room)
+    judge = native / "protocol" / "round_judge.c"
+    text = judge.read_text()
+    assert text.count("if (view->lower.hold != 0)") == 1
+    judge.write_text(text.replace("if (view->lower.hold != 0)", "if (view->lower.hold > ballot)"))
+    monkeypatch.setattr(sys.modules[__name__], "_library", build(tmp_path / "mutant.so", native))
+    once = settings(settings.get_profile("dev"), phases=[Phase.generate], database=None, derandomize=True)
+    with pytest.raises(AssertionError):
+        run_state_machine_as_test(Storage, settings=once)
