@@ -9,8 +9,20 @@ from fix_members import member
 from fix_slow import slow_disks, slow_library
 from fix_spaces import direct_io, lone_init, make_space, open_space
 from hypothesis import settings
+from selection import pytest_addoption, pytest_collection_modifyitems, pytest_terminal_summary
 
-__all__ = ["direct_io", "lone_init", "make_space", "member", "open_space", "slow_disks", "slow_library"]
+__all__ = [
+    "direct_io",
+    "lone_init",
+    "make_space",
+    "member",
+    "open_space",
+    "pytest_addoption",
+    "pytest_collection_modifyitems",
+    "pytest_terminal_summary",
+    "slow_disks",
+    "slow_library",
+]
 
 # Storage and threads make single examples slow at times: no deadlines.  The failing example is
 # printed as a blob to paste.

@@ -135,7 +135,7 @@ def ways_of(operation: str) -> list[tuple[int, str]]:
     return [plan for plan in short if operation != "rebuild" or plan[0] == 3]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(3600 if ALL else 300)
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_each_io_fails_once(operation: str, runs: dict[Plan, Future[list[dict[str, Any]]]], direct_io: None) -> None:

@@ -26,6 +26,7 @@ def verdicts(request: pytest.FixtureRequest) -> Iterator[dict[Row, Future[Result
         pool.shutdown(cancel_futures=True)
 
 
+@pytest.mark.long
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("row", CHECKED, ids=lambda row: row.name)
 def test_model(row: Row, verdicts: dict[Row, Future[Result]]) -> None:

@@ -46,6 +46,12 @@ def first_seed() -> str:
 
 
 @pytest.mark.slow
+def test_the_first_histories_violate_nothing(simulate: Path) -> None:
+    done = run(simulate, "--seed", first_seed(), "--histories", "20000", "--jobs", str(JOBS), "--keep-going")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.long
 @pytest.mark.timeout(900)
 def test_no_history_violates_anything_and_every_fault_occurs(simulate: Path) -> None:
     done = run(
