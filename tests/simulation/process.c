@@ -107,6 +107,7 @@ void process_start(world *w, host *h)
     uint64_t now = local_now(w, h);
     h->life = life_begin(w, h);
     h->stays = h->untold = false;
+    h->stewarded = 0;
     memset(h->gone_seen, 0, sizeof h->gone_seen);
     memset(h->in_flight, 0, sizeof h->in_flight);
     memset(h->sequences, 0, sizeof h->sequences);
@@ -128,6 +129,7 @@ void process_start(world *w, host *h)
     h->armed = 0;
     h->suspect = 0;
     memset(h->retire_asked, 0, sizeof h->retire_asked);
+    memset(h->retire_asked_at, 0, sizeof h->retire_asked_at);
     h->resolve_area = -1;
     h->rewrite_area = -1;
     h->serving = h->create_next = h->refused = false;

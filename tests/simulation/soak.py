@@ -3,6 +3,7 @@
 
     tests/simulation/soak.py --minutes 30 > report.md
     tests/simulation/soak.py --minutes 30 --seed 1000000 --jobs 2
+    tests/simulation/soak.py --minutes 30 --stretched        # those that strike at moments of their own
 
 Builds the simulator as the tests do, runs it for that long over consecutive seeds, and prints a page in
 Markdown: machine, seeds, histories, I/Os, faults and outcomes by kind, violations, slowest seeds.  Exit
@@ -105,6 +106,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--minutes", type=float, default=30)
     parser.add_argument("--seed", type=int, default=10_000_000, help="of the first history (tests run those from 1)")
+    parser.add_argument("--stretched", action="store_true", help="longer and nastier histories (README.md)")
     parser.add_argument("--jobs", type=int, default=min(os.cpu_count() or 1, 64))
     return parser.parse_args(arguments)
 
@@ -116,6 +118,7 @@ def main(arguments: list[str] | None = None) -> int:
     subprocess.run(["make", "-s", "-C", str(HERE), f"-j{os.cpu_count()}"], check=True, stdout=sys.stderr)
     began = dt.datetime.now(dt.UTC)
     limits = ["--seconds", str(options.minutes * 60), "--seed", str(options.seed), "--jobs", str(options.jobs)]
+    limits += ["--stretched"] if options.stretched else []
     done = subprocess.run(
         [PROGRAM, *limits, "--report", "--coverage", "--keep-going"], capture_output=True, text=True, check=False
     )
@@ -123,6 +126,7 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stderr.write(done.stdout + done.stderr)
         return 2
     command = f"tests/simulation/soak.py --minutes {options.minutes:g} --seed {options.seed} --jobs {options.jobs}"
+    command += " --stretched" if options.stretched else ""
     print("\n".join(page(command, began, done.stdout)))
     return 1 if done.returncode else 0
 

@@ -167,9 +167,14 @@ static void theme_cuts(world *w)
     theme_sleepers(w);
     if (w->plan.hosts < w->geometry->max_hosts)
         plan_crowd(w, w->geometry->max_hosts);
-    w->plan.more.cuts = 1 + below(w, 4);
+    w->plan.more.cuts = 1 + below(w, MAX_OUTAGES);
     w->plan.kills = 2 + below(w, 8);
     w->plan.drains_on_exit = UINT8_MAX;
+    if (below(w, 2)) { /* who stands still goes on doing so, and whoever took over falls */
+        w->plan.pauses = 4 + below(w, 4);
+        w->plan.more.wake = 0;
+        w->plan.more.fall = one_in(w, 1, 2);
+    }
 }
 
 /* Single bits, where death is told. */
@@ -300,7 +305,7 @@ static void plan_cut(world *w, uint32_t index)
     for (uint32_t i = 0; i < (w->geometry->disks - 1) / 2; i++)
         o->disks |= (uint8_t)(1u << below(w, w->geometry->disks));
     o->from = w->now + rng_time(&w->chance, w->plan.duration);
-    o->to = o->from + rng_time(&w->chance, 5 * w->dead_time);
+    o->to = o->from + rng_time(&w->chance, 4 * w->dead_time);
     fault_note(w, FAULT_CUT_FOR_LONG);
     event_push(w, o->from, EVENT_OUTAGE, 0, (uint16_t)index, 1);
     if (o->to < w->now + w->plan.duration)

@@ -16,6 +16,7 @@ import pytest
 
 HERE = Path(__file__).resolve().parent
 HISTORIES = os.environ.get("DISKPAXOS_HISTORIES", "200000")
+STRETCHED = os.environ.get("DISKPAXOS_STRETCHED", "20000")
 JOBS = min(os.cpu_count() or 1, 4)
 
 
@@ -60,6 +61,31 @@ def test_no_history_violates_anything_and_every_fault_occurs(simulate: Path) -> 
         *("--report", "--coverage", "--keep-going"),
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_no_stretched_history_violates_anything_and_every_fault_occurs(simulate: Path) -> None:
+    """Those that strike at moments of their own: README.md."""
+    done = run(
+        simulate,
+        *("--stretched", "--seed", first_seed(), "--histories", STRETCHED, "--jobs", str(JOBS)),
+        *("--report", "--coverage", "--keep-going"),
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_theme_plays_its_own_seeds_and_tells_how_to_play_them(simulate: Path) -> None:
+    """The histories of a theme are the same ones that all themes together play."""
+    seeds = ("--seed", "1", "--histories", "400")
+    counts = [
+        int(re.search(r"histories (\d+)", run(simulate, *kind, *seeds).stdout).group(1))  # type: ignore[union-attr]
+        for kind in (("--stretched",), ("--theme", "sleepers"), ("--without", "sleepers"))
+    ]
+    assert counts[0] == 400
+    assert 0 < counts[1] < counts[0]
+    assert counts[1] + counts[2] == counts[0]
+    assert run(simulate, "--theme", "nonsense").returncode == 2
 
 
 def test_a_seed_is_a_history(simulate: Path) -> None:
