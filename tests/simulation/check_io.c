@@ -132,7 +132,7 @@ static void check_own_write(world *w, const flight *f, enum unit unit, const dpx
     }
     if (own->generation > block.who.generation) { /* its memory went back, and the slot is another's */
         if (!l->reverted)
-            violate(w, VIOLATION_FOREIGN_WRITE, "h%u writes the own block of slot %u in area %u, which is another's since",
+            violate(w, VIOLATION_FOREIGN_WRITE, "h%u writes the own block of slot %u in area %u, which is another's",
                     f->host, place->slot, place->area);
         for (uint32_t d = 0; d < w->geometry->disks; d++)
             check_struck(w, d, place);
@@ -312,7 +312,8 @@ void check_write(world *w, flight *f, enum unit unit)
         if (unit == UNIT_HEART && place.slot == w->truth->lives[f->life].who.slot)
             break;
         if ((unit == UNIT_CLAIM || unit == UNIT_RECLAIM) && w->truth->lives[f->life].claimed >> place.slot & 1) {
-            if (!w->truth->lives[f->life].claimed_paused && !w->truth->lives[f->life].claimed_stopped) /* else it is judged when it has looked and takes over */
+            /* Who stood still in between is judged when it has looked, and takes over. */
+            if (!w->truth->lives[f->life].claimed_paused && !w->truth->lives[f->life].claimed_stopped)
                 check_drained(w, f, place.slot);
             break;
         }

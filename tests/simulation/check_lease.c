@@ -328,7 +328,8 @@ void check_lost(world *w, host *h, uint8_t name)
         if (own->life != h->life || own->name != name)
             continue;
         uint32_t area = h->leases[name].header.area;
-        bool blurred = w->plan.replays || t->lives[h->life].reverted_ever || life_excused(w, h->life) || t->lives[h->life].paused ||
+        bool blurred = w->plan.replays || t->lives[h->life].reverted_ever || life_excused(w, h->life) ||
+                       t->lives[h->life].paused ||
                        (t->blind_until[h->index] && w->now - w->geometry->outage_tolerance < t->blind_until[h->index]);
         for (uint32_t d = 0; d < w->geometry->disks; d++)
             blurred |= t->rolled[d];

@@ -119,7 +119,7 @@ typedef struct truth {
     uint64_t trouble_at[MAX_HOSTS];       /* when something last kept this host from its disks, or will */
     uint64_t blind_until[MAX_HOSTS];      /* was shown old content until then */
     uint32_t rewritten;                   /* own blocks whose content nobody knew any more */
-    uint64_t replayed_at[MAX_AREAS];      /* one disk only: old content came over a block there, no token is judged; 0: none */
+    uint64_t replayed_at[MAX_AREAS];      /* one disk only: old content came over a block there: no token is judged */
     bool rolled[DPX_MAX_DISKS];           /* old content was put there */
     overlap overlaps[MAX_OVERLAPS];
     uint32_t overlap_count;

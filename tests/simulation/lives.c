@@ -227,7 +227,8 @@ void check_lifetime(world *w, host *h)
     uint32_t backing = 0;
     uint64_t now = local_now(w, h);
     if (l->reverted_ever && t->slot_generation[slot] > l->who.generation)
-        violate(w, VIOLATION_SLOT, "h%u goes on in slot %u, which is another's since its memory went back", h->index, slot);
+        violate(w, VIOLATION_SLOT, "h%u goes on in slot %u, which is another's since its memory went back",
+                h->index, slot);
     for (uint32_t d = 0; d < w->geometry->disks; d++)
         backing += t->beat_life[slot][d] == h->life + 1 && t->beat_issued[slot][d] >= proof;
     if (backing < w->majority && !w->plan.replays)
@@ -247,6 +248,6 @@ void check_lifetime(world *w, host *h)
         l->reverted = false;
     for (uint32_t i = 0; i < t->hold_count; i++)
         if (t->holds[i].life == h->life && t->holds[i].overtaken && !life_excused(w, h->life))
-            violate(w, VIOLATION_EXCLUSION, "h%u goes on after its memory went back, and others took vm-%u, which it held",
-                    h->index, t->holds[i].name);
+            violate(w, VIOLATION_EXCLUSION,
+                    "h%u goes on after its memory went back, and others took vm-%u, which it held", h->index, t->holds[i].name);
 }
