@@ -73,5 +73,6 @@ void check_damaged(world *w, const host *h, const dpx_cause *cause)
     }
     if (owner && w->now > d->met_at + 2 * S && w->truth->lives[owner->life].beat_real > d->met_at)
         violate(w, VIOLATION_LIVENESS,
-                "h%u cannot take area %u: the block of h%u there is damaged, who lives and does not write it", h->index, place.area, owner->index);
+                "h%u cannot take area %u: the block of h%u there is damaged, who lives and does not write it",
+                h->index, place.area, owner->index);
 }

@@ -249,5 +249,6 @@ void check_lifetime(world *w, host *h)
     for (uint32_t i = 0; i < t->hold_count; i++)
         if (t->holds[i].life == h->life && t->holds[i].overtaken && !life_excused(w, h->life))
             violate(w, VIOLATION_EXCLUSION,
-                    "h%u goes on after its memory went back, and others took vm-%u, which it held", h->index, t->holds[i].name);
+                    "h%u goes on after its memory went back, and others took vm-%u, which it held",
+                    h->index, t->holds[i].name);
 }
