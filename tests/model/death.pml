@@ -12,7 +12,7 @@
  *   -DCOVER           once, at any time, somebody's late claim lands over the watched host's record
  *   -DHEIR            the slot's last owner is long silent, and the watched host claims the slot at any time; the
  *                     watcher sentences whom a flag names that it met
- *   -DDAMAGE          the watcher's record may turn to garbage: nobody reads any more that it announces a notice
+ *   -DDAMAGE          the watcher's notice block may turn to garbage: nobody reads any more whom it names
  */
 #define S 2          /* the lifetime */
 #define STOPPED 3    /* S + K + W: by then all holders are */
@@ -25,10 +25,10 @@
 
 /* on disk */
 byte beat;           /* the watched host's counter */
-bool notice, announced;
+bool notice;
 bool covered;        /* a claim lies over the record */
 bool flag;           /* the watched host's, in some lease */
-bool damaged;        /* the watcher's record */
+bool damaged;        /* the watcher's notice block */
 
 /* the watched host */
 #ifdef HEIR
@@ -59,10 +59,10 @@ bool old_is_ours;    /* … and it was current after our own last write */
 
 #define sees_the_other (!buried || completed <= base)
 #define awake (!frozen && !ended)
-#ifdef NO_S20 /* a damaged record announces nothing */
-#define announces (announced && !damaged)
+#ifdef NO_S20 /* what cannot be believed names nobody; hidden.pml has the exception */
+#define perhaps_named false
 #else
-#define announces (announced || damaged)
+#define perhaps_named damaged
 #endif
 #if !defined(HEIR)
 #define meant true
@@ -75,29 +75,28 @@ bool old_is_ours;    /* … and it was current after our own last write */
 proctype watched()
 {
     byte counter;
-    bool told, announcement;
+    bool told, unsure;
 #ifdef HEIR
     atomic { life = 0; holding = true } /* it claims the slot */
 #endif
     do
     :: atomic { awake && life < S && counter < BEATS -> counter++; issue = 0 }
-#ifdef NO_S7 /* everybody's records and the notices first, then the own record */
-        atomic { awake -> announcement = announces }
-        atomic { awake -> told = announcement && notice }
+#ifdef NO_S7 /* the notices first, then the own record */
+        atomic { awake -> told = notice && !damaged; unsure = perhaps_named }
         d_step { beat = counter; covered = false }
 #else
-        d_step { beat = counter; covered = false }          /* heart.c:build_record; it lands some time */
-        atomic { awake -> announcement = announces }        /* … then the records */
-        atomic { awake -> told = announcement && notice }   /* … then the notices that these announce */
+        d_step { beat = counter; covered = false } /* heart_build.c:build_record; it lands some time */
+        atomic { awake -> told = notice && !damaged; unsure = perhaps_named } /* … then the notices */
 #endif
-        atomic { awake -> /* heart.c:heed_entry, prove */
+        atomic { awake -> /* heart_self.c:heed_entry, heart.c:prove */
             if
             :: told || life >= S ->
                 assert(was_frozen || life >= S); /* nobody is told that it is dead who is not */
                 ended = true; goto end
+            :: !told && life < S && unsure /* this chain proves nothing */
             :: else -> life = issue; completed = counter; flag = true; assert(sees_the_other)
             fi;
-            told = false; announcement = false
+            told = false; unsure = false
         }
     :: atomic { awake && (life >= S || counter == BEATS) -> goto end }
     od;
@@ -192,11 +191,8 @@ watch:
         }
     od;
 #ifndef NO_D3 /* heart_notices.c:dpx_heart_sentence, dpx_heart_execute */
-#ifdef ANNOUNCED_FIRST
-    announced = true;
-#else
+#ifndef NOTICE_LATE
     notice = true;
-    announced = true;
 #endif
 #ifndef NO_REREAD
     do
@@ -213,7 +209,7 @@ watch:
     :: atomic { shown != known -> /* it lives, or lived: a new silence must come first */
 #endif
         known = shown; shown = 0; fit = false; still = 0; asked = 0;
-        notice = false; announced = false; goto watch }
+        notice = false; goto watch }
     :: else
     fi;
 #endif
@@ -224,7 +220,7 @@ watch:
         assert(was_frozen || !holding);
         shown = 0; fit = false; asked = 0
     }
-#ifdef ANNOUNCED_FIRST
+#ifdef NOTICE_LATE
     notice = true
 #endif
 }

@@ -24,7 +24,7 @@
 byte who = NOBODY, generation, state = FREE;
 byte moves;               /* the record's counter */
 byte note;                /* generation in the slot's notice blocks */
-byte notice;              /* incarnation 1's, about slot 0, announced: 0, or a generation */
+byte notice;              /* incarnation 1's, about slot 0: 0, or a generation */
 
 /* what is true */
 bool born[ALL];           /* it owns its slot */
