@@ -75,7 +75,7 @@ static void start_table(dpx_claim *claim, uint64_t now)
     claim->t0 = now; /* noted before the read is issued */
     claim->majority_at = 0;
     for (uint32_t d = 0; d < claim->world->geometry->disks; d++)
-        claim->channels[d].table_good = claim->channels[d].noted = false;
+        claim->channels[d].table_good = claim->channels[d].notices_read = claim->channels[d].noted = false;
     claim->phase_limit = now + dpx_io_limit(claim->world->geometry);
     enter(claim, PHASE_TABLE);
     claim->wake = claim->phase_limit;
@@ -120,12 +120,11 @@ static bool returned(const dpx_claim *claim, bool reads_too)
     return true;
 }
 
-/* Disks that have answered as they should; of a note only those where the look that follows counts, too. */
 static uint32_t good_count(const dpx_claim *claim)
 {
     uint32_t good = 0;
     for (uint32_t d = 0; d < claim->world->geometry->disks; d++)
-        good += claim->channels[d].good && (claim->phase != PHASE_NOTE || claim->channels[d].counts);
+        good += claim->channels[d].good;
     return good;
 }
 
@@ -428,7 +427,7 @@ void dpx_claim_complete(dpx_claim *claim, dpx_request *request, uint64_t now)
         channel->good = channel->table_good = dpx_claim_table_current(claim, request->disk);
         break;
     case PHASE_NOTICES:
-        channel->good = dpx_claim_take_notices(claim, request);
+        channel->good = channel->notices_read = dpx_claim_take_notices(claim, request);
         break;
     case PHASE_WRITE:
         channel->good = request->write_completed_at <= claim->t0 + claim->world->geometry->claim_time;

@@ -56,5 +56,7 @@ const dpx_notice *dpx_claim_notices(const dpx_claim *claim);
 bool dpx_claim_noted(const dpx_claim *claim, uint32_t disk);
 uint32_t dpx_claim_certificate(const dpx_claim *claim, uint32_t disk, uint32_t slot);
 uint32_t dpx_claim_shown(const dpx_claim *claim, uint32_t disk, uint32_t slot);
+/* … and what its notice block about our slot was, to the bit (0: it was not read, or damaged). */
+uint32_t dpx_claim_read(const dpx_claim *claim, uint32_t disk, uint32_t slot);
 
 #endif

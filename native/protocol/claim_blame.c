@@ -5,7 +5,7 @@
 
 bool dpx_claim_takes_part(const dpx_claim *claim, const struct claim_channel *channel)
 {
-    if (claim->phase == PHASE_TABLE || claim->phase == PHASE_NOTE)
+    if (claim->phase == PHASE_TABLE)
         return true;
     bool records = claim->phase == PHASE_ACTIVE || claim->phase == PHASE_FREE;
     return records ? channel->noted : channel->counts;

@@ -41,7 +41,6 @@ bool dpx_claim_sends(const dpx_claim *claim, uint32_t disk)
         return false;
     switch (claim->phase) {
     case PHASE_TABLE:
-    case PHASE_NOTE:
         return true;
     case PHASE_ACTIVE: /* ‡S21: a record lies where its owner's notices do */
     case PHASE_FREE:
@@ -49,6 +48,7 @@ bool dpx_claim_sends(const dpx_claim *claim, uint32_t disk)
     case PHASE_NOTICES:
     case PHASE_WRITE:
     case PHASE_CHECK:
+    case PHASE_NOTE: /* … and its notices where its claim does: a claim says whose notices may come */
     case PHASE_AGAIN:
         return channel->counts;
     default:

@@ -30,7 +30,8 @@ struct claim_channel {
     uint8_t *own_notices; /* the slot's own blocks */
     dpx_notice *shown;    /* max_hosts: the slot's own entries, as this disk shows them */
     uint64_t counter;     /* of a joined host: its last record that was durable here when the table was asked for */
-    bool table_good; /* the table was read in this attempt */
+    bool table_good;   /* the table was read in this attempt … */
+    bool notices_read; /* … and so were the notices */
     bool counts;  /* this disk's table read showed the slot claimable */
     bool noted;   /* the note of this attempt is durable here */
     bool sent;    /* in this phase */

@@ -226,6 +226,17 @@ uint32_t dpx_claim_shown(const dpx_claim *claim, uint32_t disk, uint32_t slot)
     return dpx_block_identity(table_block(claim, disk, slot), claim->world->geometry, table_sound(claim, disk, slot));
 }
 
+uint32_t dpx_claim_read(const dpx_claim *claim, uint32_t disk, uint32_t slot)
+{
+    const dpx_geometry *geometry = claim->world->geometry;
+    const struct claim_channel *channel = &claim->channels[disk];
+    const uint8_t *data = channel->notices + (size_t)slot * geometry->block_size;
+    uint64_t index = dpx_notice_block(geometry, slot, claim->record.who.slot / geometry->notice_entries);
+    if (!channel->notices_read || dpx_block_check(data, geometry, DPX_KIND_NOTICE, disk, index) != DPX_SOUND)
+        return 0;
+    return dpx_block_identity(data, geometry, true);
+}
+
 void dpx_claim_check_reads(dpx_claim *claim, struct claim_channel *channel)
 {
     const dpx_geometry *geometry = claim->world->geometry;

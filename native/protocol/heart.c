@@ -40,9 +40,10 @@ static size_t channel_memory(const dpx_geometry *geometry)
 }
 
 /* Of each slot, per disk. */
+#define WORDS 5u
 static size_t slot_memory(void)
 {
-    return sizeof(struct found_notice) + 3 * sizeof(uint32_t) + sizeof(bool);
+    return sizeof(struct found_notice) + WORDS * sizeof(uint32_t) + sizeof(bool);
 }
 
 static size_t extents(const dpx_geometry *geometry)
@@ -82,16 +83,18 @@ static void place_channels(dpx_heart *heart, const dpx_geometry *geometry, uint8
     struct found_notice *found = (struct found_notice *)(void *)(ios + disks * extents(geometry));
     heart->entries = (dpx_notice *)(void *)(found + disks * slots);
     uint32_t *words = (uint32_t *)(void *)(heart->entries + slots);
-    bool *sound = (bool *)(void *)(words + 3 * disks * slots);
+    bool *sound = (bool *)(void *)(words + WORDS * disks * slots);
     for (uint32_t d = 0; d < disks; d++) {
         struct heart_channel *channel = &heart->channels[d];
         place_buffers(channel, geometry, buffers + d * channel_memory(geometry));
         channel->writes = ios + d * extents(geometry);
         channel->reads = channel->writes + geometry->notice_blocks;
         channel->found = found + d * slots;
-        channel->shown = words + 3 * d * slots;
+        channel->shown = words + WORDS * d * slots;
         channel->clear = channel->shown + slots;
         channel->certificates = channel->clear + slots;
+        channel->blocks = channel->certificates + slots;
+        channel->known = channel->blocks + slots;
         channel->sound = sound + d * slots;
     }
 }
@@ -108,6 +111,7 @@ static void inherit(dpx_heart *heart, const dpx_claim *claim)
         for (uint32_t slot = 0; slot < geometry->max_hosts; slot++) {
             channel->certificates[slot] = dpx_claim_certificate(claim, d, slot);
             channel->clear[slot] = channel->shown[slot] = dpx_claim_shown(claim, d, slot);
+            channel->known[slot] = dpx_claim_read(claim, d, slot);
         }
     }
 }

@@ -131,6 +131,8 @@ static void heed_entry(dpx_heart *heart, uint32_t slot, uint32_t entry)
 {
     dpx_world *world = heart->world;
     uint32_t about = entry & DPX_NOTICE_GENERATION;
+    if (entry == 0)
+        return;
     if (slot == world->self.slot) {
         /* About us, or about a claim that lay over our record: whoever wrote it holds all up to that
          * generation dead (in 31-bit arithmetic). */
@@ -149,11 +151,56 @@ static void heed_block(dpx_heart *heart, const uint8_t *data, uint32_t part)
 {
     const dpx_geometry *geometry = heart->world->geometry;
     uint32_t first = part * geometry->notice_entries;
-    for (uint32_t i = 0; i < geometry->notice_entries && first + i < geometry->max_hosts; i++) {
-        uint32_t about = dpx_notice_entry(data, i).about;
-        if (about != 0)
-            heed_entry(heart, first + i, about);
+    for (uint32_t i = 0; i < geometry->notice_entries && first + i < geometry->max_hosts; i++)
+        heed_entry(heart, first + i, dpx_notice_entry(data, i).about);
+}
+
+/* ‡S21: beside a claiming or a damaged record, a block is believed if it is known: the one that was believed before, or
+ * that the own claim read; or that stood there already at the last beat, beside that same claim (record and block of
+ * one beat are read in any order, so one beat is not enough). */
+static bool block_believed(const dpx_heart *heart, uint32_t disk, uint32_t slot, bool row_stood)
+{
+    const dpx_geometry *geometry = heart->world->geometry;
+    const struct heart_channel *channel = &heart->channels[disk];
+    const uint8_t *data = channel->notices + (size_t)slot * geometry->block_size;
+    const uint8_t *row = channel->sound[slot] ? dpx_heart_row(channel, geometry, slot) : NULL;
+    uint32_t part = heart->world->self.slot / geometry->notice_entries;
+    uint64_t index = dpx_notice_block(geometry, slot, part);
+    dpx_slot_record record = {.state = DPX_SLOT_CLAIMING};
+    if (dpx_notices_certain(geometry, disk, slot, part, row, data))
+        return true;
+    if (dpx_block_check(data, geometry, DPX_KIND_NOTICE, disk, index) != DPX_SOUND)
+        return false;
+    if (row)
+        dpx_slot_decode(row, &record);
+    uint32_t block = dpx_block_identity(data, geometry, true);
+    bool stood = row && row_stood && block == channel->blocks[slot];
+    return record.state == DPX_SLOT_CLAIMING && (block == channel->known[slot] || stood);
+}
+
+static void look_at_block(dpx_heart *heart, uint32_t disk, uint32_t slot, bool *nobody)
+{
+    const dpx_geometry *geometry = heart->world->geometry;
+    struct heart_channel *channel = &heart->channels[disk];
+    const uint8_t *data = channel->notices + (size_t)slot * geometry->block_size;
+    uint32_t self = heart->world->self.slot, part = self / geometry->notice_entries;
+    uint64_t index = dpx_notice_block(geometry, slot, part);
+    bool sound = dpx_block_check(data, geometry, DPX_KIND_NOTICE, disk, index) == DPX_SOUND;
+    uint32_t before = channel->shown[slot];
+    channel->shown[slot] =
+        dpx_block_identity(dpx_heart_row(channel, geometry, slot), geometry, channel->sound[slot]);
+    bool row_stood = before == channel->shown[slot];
+    if (sound) /* whoever says that we are dead holds us so, whatever else it is worth */
+        heed_entry(heart, self, dpx_notice_entry(data, self % geometry->notice_entries).about);
+    if (block_believed(heart, disk, slot, row_stood)) {
+        heed_block(heart, data, part);
+        channel->known[slot] = dpx_block_identity(data, geometry, true);
+        if (row_stood) /* that record was read before the block was, too */
+            channel->clear[slot] = before;
+    } else if (channel->clear[slot] != channel->shown[slot]) {
+        *nobody = false;
     }
+    channel->blocks[slot] = dpx_block_identity(data, geometry, sound);
 }
 
 /* ‡S20: a block that cannot be believed may name us.  Unless it is known not to: whoever writes a notice writes his
@@ -161,25 +208,9 @@ static void heed_block(dpx_heart *heart, const uint8_t *data, uint32_t part)
  * (or under which our generation was not there yet), nobody who wrote in it since has looked before our last write. */
 bool dpx_heart_nobody_names_us(dpx_heart *heart, uint32_t disk)
 {
-    const dpx_geometry *geometry = heart->world->geometry;
-    struct heart_channel *channel = &heart->channels[disk];
-    uint32_t self = heart->world->self.slot;
-    uint32_t part = self / geometry->notice_entries;
     bool nobody = true;
-    for (uint32_t slot = 0; slot < geometry->max_hosts; slot++) {
-        const uint8_t *data = channel->notices + (size_t)slot * geometry->block_size;
-        const uint8_t *row = dpx_heart_row(channel, geometry, slot);
-        uint32_t before = channel->shown[slot];
-        channel->shown[slot] = dpx_block_identity(row, geometry, channel->sound[slot]);
-        if (slot == self)
-            continue;
-        if (dpx_notices_believed(geometry, disk, slot, part, channel->sound[slot] ? row : NULL, data)) {
-            heed_block(heart, data, part);
-            if (before == channel->shown[slot]) /* that record was read before the block was, too */
-                channel->clear[slot] = before;
-        } else if (channel->clear[slot] != channel->shown[slot]) {
-            nobody = false;
-        }
-    }
+    for (uint32_t slot = 0; slot < heart->world->geometry->max_hosts; slot++)
+        if (slot != heart->world->self.slot)
+            look_at_block(heart, disk, slot, &nobody);
     return nobody && heart->end == DPX_ALIVE;
 }

@@ -26,6 +26,8 @@ struct heart_channel {
     uint8_t *others;    /* … and of another part, where somebody stands that is wanted */
     bool *sound;        /* which records of table[front] are: looked at once, when it was read */
     uint32_t *shown;    /* what its records are, to the bit */
+    uint32_t *blocks;   /* what its notice blocks about us were, to the bit, when last read … */
+    uint32_t *known;    /* … and which of them was last believed; 0: none */
     uint32_t *clear;    /* … of each slot when its notices were known to say nothing of us; 0: never yet */
     uint32_t *certificates; /* of entries[], on this disk */
     struct found_notice *found;

@@ -14,6 +14,16 @@ bool dpx_notices_of(const dpx_geometry *geometry, uint32_t disk, uint32_t slot, 
     return dpx_incarnation_equal(&writer, who);
 }
 
+bool dpx_notices_certain(const dpx_geometry *geometry, uint32_t disk, uint32_t slot, uint32_t part, const uint8_t *row,
+                         const uint8_t *data)
+{
+    dpx_slot_record record;
+    if (!row)
+        return false;
+    dpx_slot_decode(row, &record);
+    return dpx_notices_of(geometry, disk, slot, part, &record.who, data);
+}
+
 bool dpx_notices_believed(const dpx_geometry *geometry, uint32_t disk, uint32_t slot, uint32_t part,
                           const uint8_t *row, const uint8_t *data)
 {

@@ -8,9 +8,14 @@
 bool dpx_notices_of(const dpx_geometry *geometry, uint32_t disk, uint32_t slot, uint32_t part,
                     const dpx_incarnation *who, const uint8_t *data);
 
-/* ‡S21: what a slot's block says counts if it is sound and not older than the slot's record on that disk: beside an
- * active or free record, of that very incarnation or of a later owner.  (Anything else is a late writer's, over what
- * the owner wrote.)  A claiming record, or a damaged one (row NULL), says nothing about the block beside it. */
+/* ‡S21: what a slot's block says is certain beside a record of that very incarnation.  (Anything else may be a late
+ * writer's, over what the owner wrote.) */
+bool dpx_notices_certain(const dpx_geometry *geometry, uint32_t disk, uint32_t slot, uint32_t part, const uint8_t *row,
+                         const uint8_t *data);
+
+/* What a claimer goes by, who looks for generations: a sound block that is not older than the slot's record on that
+ * disk.  Beside an active or free record, of that incarnation or of a later owner (whose record was covered); a
+ * claiming record, or a damaged one (row NULL), says nothing about the block beside it. */
 bool dpx_notices_believed(const dpx_geometry *geometry, uint32_t disk, uint32_t slot, uint32_t part,
                           const uint8_t *row, const uint8_t *data);
 

@@ -187,8 +187,12 @@ static void revert_life(world *w, const snapshot *s, uint32_t index)
             g->excused = true;
     }
     l->blind = l->records == before->records;
-    for (uint32_t d = 0; d < w->geometry->disks; d++) /* what would tell it cannot be read */
-        l->blind |= damage_at(w, d, dpx_slot_block(w->geometry, l->who.slot));
+    for (uint32_t d = 0; d < w->geometry->disks; d++) { /* what would tell it cannot be read, or lies below a claim */
+        dpx_slot_record shown;
+        uint64_t block = dpx_slot_block(w->geometry, l->who.slot);
+        dpx_slot_decode(disk_block(w, d, block), &shown);
+        l->blind |= damage_at(w, d, block) || shown.state == DPX_SLOT_CLAIMING;
+    }
     l->ended = false;
     l->act_until = l->stop_until = l->overtaken_at = 0;
     l->lifetime_end = before->lifetime_end;
