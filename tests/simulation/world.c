@@ -37,7 +37,10 @@
  *
  * One joined host may be shown one disk as it was when that began (its writes go through): a
  * path with a cache of its own.  Not while it claims a slot: it has no block of its own there
- * yet that could give the old content away.
+ * yet that could give the old content away.  (In some stretched histories while it reclaims one: it has.)
+ *
+ * In stretched histories (stretch.c) moreover: a machine goes back to a snapshot of its memory and clock; one process
+ * has several memberships; a process stops between the lifetime test and the issue of an I/O.
  *
  * Of content: a flipped bit or a block of zeros anywhere but in the superblock, on any disk.
  * The administrator restores such blocks when the faults stop.  A block never lies: what
