@@ -165,7 +165,7 @@ static void derive_nonce(dpx_claim *claim)
 
 static void start_write(dpx_claim *claim)
 {
-    uint64_t shown = claim->world->peers->slots[claim->record.who.slot].record.who.generation;
+    uint64_t shown = claim->shown;
     dpx_slot_record *record = &claim->record;
     record->who.generation = (shown > claim->noticed ? shown : claim->noticed) + dpx_claim_generation_step(claim);
     derive_nonce(claim);
@@ -198,6 +198,7 @@ static void choose(dpx_claim *claim, uint64_t now)
         return;
     }
     claim->record.who.slot = slot;
+    claim->shown = claim->world->peers->slots[slot].record.who.generation;
     claim->record.notices = claim->world->peers->slots[slot].record.notices;
     claim->noticed = claim->owned = 0;
     claim->unread = false;
@@ -259,7 +260,7 @@ static void advance_notices(dpx_claim *claim, uint64_t now)
         fail_attempt(claim);
         return;
     }
-    bool later = claim->owned > claim->world->peers->slots[slot].record.who.generation;
+    bool later = claim->owned > claim->shown;
     bool known = claim->known_slot == slot && claim->known_owned == claim->owned;
     claim->known_slot = slot;
     claim->known_owned = claim->owned;

@@ -70,6 +70,7 @@ struct dpx_claim {
     struct claim_copy *copies; /* notice_blocks: which copies those are */
     uint64_t check_limit; /* the note is issued before it, or not at all */
     bool unread;          /* some other slot's notice about this one could not be read */
+    uint64_t shown;       /* generation of the slot in the table that was read; peers may be ahead of it since */
     uint64_t owned;       /* generation in the slot's notice blocks: of its last owner */
     uint32_t known_slot;  /* … of this slot was that one already when the table was read */
     uint64_t known_owned;

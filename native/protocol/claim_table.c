@@ -166,8 +166,9 @@ static void heed_about(dpx_claim *claim, uint32_t about)
         claim->noticed = generation;
 }
 
-/* The slot's own blocks must be there in full, or nobody knows whom they held dead.  What others say of the slot
- * matters for the choice of a generation only: what cannot be read is passed over, literally (‡S1). */
+/* The slot's own blocks must be sound, or nobody knows whom its owners held dead.  (They may be a late writer's: its
+ * last owner, who could tell, is gone, and holds nothing by what it said.)  What others say of the slot matters for the
+ * choice of a generation only: what cannot be believed is passed over, literally (‡S1). */
 bool dpx_claim_take_notices(dpx_claim *claim, const dpx_request *request)
 {
     const dpx_geometry *geometry = claim->world->geometry;
@@ -176,11 +177,10 @@ bool dpx_claim_take_notices(dpx_claim *claim, const dpx_request *request)
     struct claim_channel *channel = &claim->channels[disk];
     for (uint32_t part = 0; part < geometry->notice_blocks; part++) {
         const dpx_extent *read = &request->reads[1 + part];
-        if (dpx_notices_believed(geometry, disk, slot, part, sound_row(claim, disk, slot), read->data))
-            continue;
         enum dpx_flaw flaw = dpx_block_check(read->data, geometry, DPX_KIND_NOTICE, disk, read->block);
-        claim->cause = (dpx_cause){
-            .disk = disk, .block = read->block, .flaw = flaw == DPX_SOUND ? DPX_FLAW_FIELD : flaw};
+        if (flaw == DPX_SOUND)
+            continue;
+        claim->cause = (dpx_cause){.disk = disk, .block = read->block, .flaw = flaw};
         return false;
     }
     for (uint32_t part = 0; part < geometry->notice_blocks; part++)

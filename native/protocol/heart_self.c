@@ -155,9 +155,9 @@ static void heed_block(dpx_heart *heart, const uint8_t *data, uint32_t part)
         heed_entry(heart, first + i, dpx_notice_entry(data, i).about);
 }
 
-/* ‡S21: beside a claiming or a damaged record, a block is believed if it is known: the one that was believed before, or
- * that the own claim read; or that stood there already at the last beat, beside that same claim (record and block of
- * one beat are read in any order, so one beat is not enough). */
+/* ‡S21: beside a record without an owner (claiming, free) or a damaged one, a block is believed if it is known: the one
+ * that was believed before, or that the own claim read; or if it stood there already at the last beat, beside that same
+ * record (record and block of one beat are read in any order, so one beat is not enough).  Who left holds nothing. */
 static bool block_believed(const dpx_heart *heart, uint32_t disk, uint32_t slot, bool row_stood)
 {
     const dpx_geometry *geometry = heart->world->geometry;
@@ -175,7 +175,7 @@ static bool block_believed(const dpx_heart *heart, uint32_t disk, uint32_t slot,
         dpx_slot_decode(row, &record);
     uint32_t block = dpx_block_identity(data, geometry, true);
     bool stood = row && row_stood && block == channel->blocks[slot];
-    return record.state == DPX_SLOT_CLAIMING && (block == channel->known[slot] || stood);
+    return record.state != DPX_SLOT_ACTIVE && (block == channel->known[slot] || stood);
 }
 
 static void look_at_block(dpx_heart *heart, uint32_t disk, uint32_t slot, bool *nobody)
