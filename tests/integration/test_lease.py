@@ -471,3 +471,43 @@ def test_callbacks_may_release_other_leases(hosts: tuple[Host, Host]) -> None:
     end_of(alpha)
     assert first.lost.wait(20)
     assert second.lost.wait(5) or not second.held
+
+
+@pytest.mark.parametrize("ask", ["held", "check"])
+def test_a_loss_is_seen_although_nobody_could_be_told(hosts: tuple[Host, Host], ask: str) -> None:
+    """The thread that tells hangs in a callback of the first: the second is asked about in the core itself."""
+    alpha, _ = hosts
+    leases, entered, go_on = alpha.acquire_many(["first", "second"]), threading.Event(), threading.Event()
+
+    def hang(lease: Lease) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            entered.set()
+            go_on.wait(20)
+
+    for lease in leases:
+        lease.on_lost(hang)
+    end_of(alpha)
+    try:
+        assert entered.wait(20)
+        for lease in leases:
+            if ask == "held":
+                assert not lease.held
+            else:
+                with pytest.raises(errors.LeaseLostError):
+                    lease.check()
+    finally:
+        go_on.set()
+
+
+def test_a_release_is_no_loss_and_a_close_is_one(hosts: tuple[Host, Host]) -> None:
+    alpha, _ = hosts
+    released, kept = alpha.acquire_many(["first", "second"])
+    descriptors = [lease.lost.fileno() for lease in (released, kept)]
+    released.release()
+    assert select.select(descriptors, [], [], 0.1)[0] == []
+    waiting = threading.Thread(target=kept.lost.wait, daemon=True)
+    waiting.start()
+    alpha.close()
+    waiting.join(20)
+    assert not waiting.is_alive(), "whoever waits for the loss is woken"
+    assert select.select(descriptors, [], [], 0)[0] == descriptors[1:]

@@ -225,6 +225,54 @@ static void stopped_while_busy(void)
     }
 }
 
+typedef struct latecomer {
+    dpx_disk *disk;
+    dpx_request *late;
+    sem_t entered;
+    waiter told;
+} latecomer;
+
+static void submit_late(void *context, dpx_request *request)
+{
+    (void)request;
+    latecomer *one = context;
+    struct timespec pause = {.tv_nsec = 200000000};
+    sem_post(&one->entered);
+    nanosleep(&pause, NULL); /* meanwhile the disk begins to stop */
+    dpx_disk_submit(one->disk, DPX_LANE_WORK, one->late, NULL, wake_waiter, &one->told);
+}
+
+static void nothing_is_let_in_while_it_stops(void)
+{
+    dpx_disk *disk = open_disk(make_file("late", 64), false, 2);
+    const char *path = file_in_folder("late");
+    memset(buffer, 0x99, BLOCK);
+    dpx_extent read = {.block = 1, .count = 1, .data = buffer + BLOCK};
+    dpx_extent write = {.block = 2, .count = 1, .data = buffer};
+    dpx_request first = {.read_count = 1, .reads = &read};
+    dpx_request late = {.write_count = 1, .writes = &write};
+    latecomer one = {.disk = disk, .late = &late};
+    sem_init(&one.entered, 0, 0);
+    waiter_init(&one.told);
+    dpx_disk_submit(disk, DPX_LANE_WORK, &first, NULL, submit_late, &one);
+    while (sem_wait(&one.entered) != 0)
+        continue;
+    CHECK(dpx_disk_stop(disk, dpx_now() + 20 * SECOND));
+    CHECK(await_one(&one.told, 20));
+    CHECK_EQ(late.error, -ECANCELED);
+    CHECK_EQ(byte_in_file(path, 2), 2);
+}
+
+/* Lifetimes go on while the machine sleeps, and no one turns them back. */
+static void the_clock_of_lifetimes(void)
+{
+    struct timespec now;
+    uint64_t before = dpx_now();
+    CHECK_EQ(clock_gettime(CLOCK_BOOTTIME, &now), 0);
+    uint64_t between = (uint64_t)now.tv_sec * SECOND + (uint64_t)now.tv_nsec;
+    CHECK(before <= between && between <= dpx_now());
+}
+
 static void stopped_without_being_opened(void)
 {
     dpx_disk *disk;
@@ -404,6 +452,8 @@ int main(int count, char **arguments)
     RUN(reopened_elsewhere);
     RUN(threads_and_signals);
     RUN(stopped_while_busy);
+    RUN(nothing_is_let_in_while_it_stops);
+    RUN(the_clock_of_lifetimes);
     RUN(stopped_without_being_opened);
     RUN(no_contexts);
     RUN(refused_submissions);

@@ -1,0 +1,72 @@
+"""Every bug of rooms.toml is noticed by the test that the ledger names; rooms.py does the same by hand."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from mutants.rooms import (
+    ROOT,
+    RoomMutant,
+    RoomVerdict,
+    examine_room,
+    prepare_rooms,
+    read_rooms,
+    run_pytest,
+    run_unit,
+)
+
+LEDGER = read_rooms()
+LEAST = 55  # a ledger that was emptied by mistake finds no survivors either
+
+pytestmark = pytest.mark.skipif(not (shutil.which("make") and shutil.which("cc")), reason="needs make and a C compiler")
+
+
+def test_the_ledger_is_large() -> None:
+    assert len(LEDGER) >= LEAST
+
+
+@pytest.mark.parametrize("mutant", LEDGER.values(), ids=LEDGER)
+def test_the_ledger_fits_the_sources(mutant: RoomMutant) -> None:
+    text = (ROOT / mutant.file).read_text()
+    assert mutant.apply(text) != text
+    assert bool(mutant.unit) != bool(mutant.test), "one test that notices it"
+
+
+@pytest.fixture(scope="module")
+def verdicts(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, Future[RoomVerdict]]]:
+    base = tmp_path_factory.mktemp("rooms") / "base"
+    items = [item for item in request.session.items if item.path == request.path]
+    names = [item.callspec.params.get("name") for item in items if hasattr(item, "callspec")]
+    chosen = [LEDGER[name] for name in names if name]
+    prepare_rooms(base, {mutant.unit for mutant in chosen if mutant.unit})
+    with ThreadPoolExecutor(min(os.cpu_count() or 1, 4)) as pool:
+        yield {mutant.name: pool.submit(examine_room, mutant, base) for mutant in chosen}
+        pool.shutdown(cancel_futures=True)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+def test_without_any_bug_nothing_is_noticed(tmp_path: Path) -> None:
+    """In the same copy, by the same way: what fails here by itself would kill everything."""
+    prepare_rooms(tmp_path, {mutant.unit for mutant in LEDGER.values() if mutant.unit})
+    for unit in sorted({mutant.unit for mutant in LEDGER.values() if mutant.unit}):
+        assert run_unit(tmp_path, unit)[0] == ""
+    tests = sorted({mutant.test for mutant in LEDGER.values() if mutant.test})
+    failed, said = run_pytest(tmp_path, *tests)
+    assert not failed, said
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("name", LEDGER)
+def test_every_bug_is_noticed(name: str, verdicts: dict[str, Future[RoomVerdict]]) -> None:
+    verdict = verdicts[name].result()
+    print(verdict.killer, verdict.said)
+    assert verdict.killer, f"{name} survives: {verdict.mutant.breaks}"
