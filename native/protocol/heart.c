@@ -43,7 +43,7 @@ static size_t channel_memory(const dpx_geometry *geometry)
 #define WORDS 5u
 static size_t slot_memory(void)
 {
-    return sizeof(struct found_notice) + WORDS * sizeof(uint32_t) + sizeof(bool);
+    return sizeof(struct found_notice) + sizeof(uint64_t) + WORDS * sizeof(uint32_t) + sizeof(bool);
 }
 
 static size_t extents(const dpx_geometry *geometry)
@@ -81,7 +81,8 @@ static void place_channels(dpx_heart *heart, const dpx_geometry *geometry, uint8
     heart->sentences = (struct sentence *)(void *)(heart + 1);
     dpx_extent *ios = (dpx_extent *)(void *)(heart->sentences + slots);
     struct found_notice *found = (struct found_notice *)(void *)(ios + disks * extents(geometry));
-    heart->entries = (dpx_notice *)(void *)(found + disks * slots);
+    uint64_t *times = (uint64_t *)(void *)(found + disks * slots);
+    heart->entries = (dpx_notice *)(void *)(times + disks * slots);
     uint32_t *words = (uint32_t *)(void *)(heart->entries + slots);
     bool *sound = (bool *)(void *)(words + WORDS * disks * slots);
     for (uint32_t d = 0; d < disks; d++) {
@@ -90,6 +91,7 @@ static void place_channels(dpx_heart *heart, const dpx_geometry *geometry, uint8
         channel->writes = ios + d * extents(geometry);
         channel->reads = channel->writes + geometry->notice_blocks;
         channel->found = found + d * slots;
+        channel->stood_from = times + d * slots;
         channel->shown = words + WORDS * d * slots;
         channel->clear = channel->shown + slots;
         channel->certificates = channel->clear + slots;

@@ -251,9 +251,9 @@ static uint32_t disks_confirming(const dpx_heart *heart, uint32_t slot)
     uint32_t disks = 0;
     for (uint32_t d = 0; d < heart->world->geometry->disks; d++) {
         const struct heart_channel *channel = &heart->channels[d];
-        bool after = channel->read_once && channel->proved != 0 && channel->proved_version >= heart->sentences[slot].version;
+        bool after = channel->proved != 0 && channel->proved_version >= heart->sentences[slot].version;
         uint32_t certificate = channel->certificates[slot];
-        disks += after && certificate != 0 && certificate == shown_checksum(heart, d, slot);
+        disks += after && channel->read_once && certificate != 0 && certificate == shown_checksum(heart, d, slot);
     }
     return disks;
 }

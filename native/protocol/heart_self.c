@@ -156,25 +156,19 @@ static void heed_block(dpx_heart *heart, const uint8_t *data, uint32_t part)
 }
 
 /* ‡S21: beside a record without an owner (claiming, free) or a damaged one, a block is believed if it is known: the one
- * that was believed before, or that the own claim read; or if it stood there already at the last beat, beside that same
- * record (record and block of one beat are read in any order, so one beat is not enough).  Who left holds nothing. */
-static bool block_believed(const dpx_heart *heart, uint32_t disk, uint32_t slot, bool row_stood)
+ * that was believed before, or that the own claim read; or once both have stood for S / 2, to the bit.  An owner that
+ * lives below such a record writes its own much sooner, and mends its notices first. */
+static bool block_believed(const dpx_heart *heart, uint32_t disk, uint32_t slot, uint32_t block, bool stood)
 {
     const dpx_geometry *geometry = heart->world->geometry;
     const struct heart_channel *channel = &heart->channels[disk];
     const uint8_t *data = channel->notices + (size_t)slot * geometry->block_size;
     const uint8_t *row = channel->sound[slot] ? dpx_heart_row(channel, geometry, slot) : NULL;
-    uint32_t part = heart->world->self.slot / geometry->notice_entries;
-    uint64_t index = dpx_notice_block(geometry, slot, part);
     dpx_slot_record record = {.state = DPX_SLOT_CLAIMING};
-    if (dpx_notices_certain(geometry, disk, slot, part, row, data))
+    if (dpx_notices_certain(geometry, disk, slot, heart->world->self.slot / geometry->notice_entries, row, data))
         return true;
-    if (dpx_block_check(data, geometry, DPX_KIND_NOTICE, disk, index) != DPX_SOUND)
-        return false;
     if (row)
         dpx_slot_decode(row, &record);
-    uint32_t block = dpx_block_identity(data, geometry, true);
-    bool stood = row && row_stood && block == channel->blocks[slot];
     return record.state != DPX_SLOT_ACTIVE && (block == channel->known[slot] || stood);
 }
 
@@ -186,21 +180,24 @@ static void look_at_block(dpx_heart *heart, uint32_t disk, uint32_t slot, bool *
     uint32_t self = heart->world->self.slot, part = self / geometry->notice_entries;
     uint64_t index = dpx_notice_block(geometry, slot, part);
     bool sound = dpx_block_check(data, geometry, DPX_KIND_NOTICE, disk, index) == DPX_SOUND;
-    uint32_t before = channel->shown[slot];
-    channel->shown[slot] =
-        dpx_block_identity(dpx_heart_row(channel, geometry, slot), geometry, channel->sound[slot]);
-    bool row_stood = before == channel->shown[slot];
+    uint32_t block = dpx_block_identity(data, geometry, sound);
+    uint32_t row = dpx_block_identity(dpx_heart_row(channel, geometry, slot), geometry, channel->sound[slot]);
+    bool row_stood = row == channel->shown[slot];
+    if (!row_stood || block != channel->blocks[slot])
+        channel->stood_from[slot] = channel->table_completed;
+    bool stood = channel->table_issued >= channel->stood_from[slot] + geometry->outage_tolerance / 2;
+    channel->shown[slot] = row;
+    channel->blocks[slot] = block;
     if (sound) /* whoever says that we are dead holds us so, whatever else it is worth */
         heed_entry(heart, self, dpx_notice_entry(data, self % geometry->notice_entries).about);
-    if (block_believed(heart, disk, slot, row_stood)) {
+    if (sound && block_believed(heart, disk, slot, block, stood)) {
         heed_block(heart, data, part);
-        channel->known[slot] = dpx_block_identity(data, geometry, true);
+        channel->known[slot] = block;
         if (row_stood) /* that record was read before the block was, too */
-            channel->clear[slot] = before;
-    } else if (channel->clear[slot] != channel->shown[slot]) {
+            channel->clear[slot] = row;
+    } else if (channel->clear[slot] != row) {
         *nobody = false;
     }
-    channel->blocks[slot] = dpx_block_identity(data, geometry, sound);
 }
 
 /* ‡S20: a block that cannot be believed may name us.  Unless it is known not to: whoever writes a notice writes his

@@ -11,8 +11,8 @@
  *   -DDAMAGE         at any time the notice block turns to garbage
  *   -DDAMAGE_RECORD  … the owner's record
  *   -DSELF_NOTE      the late note is that of the late claim's author (sent to a disk on which its claim had failed)
- *   -DMENDED         proposed, see docs/model.md: beside a record of its owner only that very incarnation's block counts;
- *                    beside a claiming or damaged one that claimer's own, or what was believed before, to the bit
+ *   -DLENIENT        as it was until these gaps were found: beside its owner's record a block of a later generation counts,
+ *                    too, and beside a claiming or damaged one any
  */
 #ifndef BEATS
 #define BEATS 3      /* numbers of the victim's writes; 1 is its claim's */
@@ -60,7 +60,7 @@ inline weigh_block() /* notices.c:dpx_notices_believed */
 {
     if
     :: notices == GARBAGE -> believed = false
-#ifdef MENDED
+#ifndef LENIENT
     :: notices != GARBAGE && (shown == GARBAGE || claiming(shown)) ->
         believed = notices == known || (shown != GARBAGE && writer(shown) == writer(notices))
     :: notices != GARBAGE && shown != GARBAGE && !claiming(shown) -> believed = writer(shown) == writer(notices)

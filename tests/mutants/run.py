@@ -39,6 +39,7 @@ UNIT_TESTS = (
     "test_slot_rules",
     "test_claim_rules",
     "test_notice_rules",
+    "test_note_rules",
     "test_marks",
     "test_protocol",
 )

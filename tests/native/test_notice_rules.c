@@ -52,6 +52,33 @@ static void test_a_late_claim_hides_no_notice(void)
     close_scene(&s);
 }
 
+/* ‡S21: what may lie beside a late note that hides a notice: its owner's record, a late claim, or a damaged record. */
+static void test_a_late_note_proves_nothing(void)
+{
+    enum { OWNERS, OWNERS_LATER, CLAIM, DAMAGE, WAYS };
+    for (int beside = 0; beside < WAYS; beside++) {
+        scene s;
+        uint64_t stood_still = a_is_held_dead(&s, 1), before = beats(&s.a);
+        uint32_t slot = s.b.world.self.slot;
+        dpx_incarnation late = s.b.world.self;
+        late.generation += beside == OWNERS_LATER ? 1024 : 0; /* its author had jumped ahead */
+        late.nonce.bytes[0] ^= 1;
+        put_notes_of(&s.disks, 0, &late);
+        dpx_slot_record claim = record_of(DPX_SLOT_CLAIMING, s.b.world.self.generation, 1, 9);
+        claim.who.slot = slot;
+        if (beside == CLAIM)
+            put_record(&s.disks, 0, &claim);
+        if (beside == DAMAGE)
+            disk_block(&s.disks, 0, dpx_slot_block(&s.disks.geometry, slot))[40] ^= 1;
+        for (uint64_t t = 6; t < 20; t += 2) {
+            s.disks.now = stood_still + t * DPX_SECOND;
+            host_beat(&s.a);
+        }
+        CHECK_EQ(beats(&s.a), before);
+        close_scene(&s);
+    }
+}
+
 /* ‡S21: a note that was long under way lands over the notice: by an earlier owner, by one of the same generation. */
 static void test_a_late_note_is_not_believed(void)
 {
@@ -445,6 +472,7 @@ static void test_a_slot_that_moved_is_certified_no_more(void)
 int main(void)
 {
     RUN(test_a_late_claim_hides_no_notice);
+    RUN(test_a_late_note_proves_nothing);
     RUN(test_a_late_note_is_not_believed);
     RUN(test_a_damaged_notice_proves_nothing);
     RUN(test_one_flipped_bit_ends_nobody);
