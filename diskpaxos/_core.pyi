@@ -283,6 +283,7 @@ class Host:
         realtime: bool,
         machine: bytes,
         boot: bytes,
+        runtime: bytes,
         software: int,
         timeout: int | None,
     ) -> None: ...

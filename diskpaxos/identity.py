@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import os
 import socket
 import uuid
 from pathlib import Path
@@ -20,6 +21,8 @@ from diskpaxos import _core
 _MACHINE_ID = Path("/etc/machine-id")
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _APPLICATION = b"diskpaxos host identity"
+_RUNTIME = "DISKPAXOS_RUNTIME_DIR"
+_LONGEST = 511  # bytes of a path there
 
 
 def machine_uuid() -> uuid.UUID:
@@ -44,6 +47,20 @@ def boot_uuid() -> uuid.UUID:
         return uuid.UUID(_BOOT_ID.read_text(encoding="ascii").strip())
     except (OSError, ValueError):
         return uuid.uuid4()
+
+
+def runtime_directory() -> bytes:
+    """Where processes of this machine tell each other what they have seen of the host slots; b"": nowhere.
+
+    DISKPAXOS_RUNTIME_DIR, where it is set (empty: nowhere); else /run/diskpaxos for root, and
+    $XDG_RUNTIME_DIR/diskpaxos for others.
+    """
+    chosen = os.environ.get(_RUNTIME)
+    if chosen is None:
+        parent = "/run" if os.geteuid() == 0 else os.environ.get("XDG_RUNTIME_DIR", "")
+        chosen = os.path.join(parent, "diskpaxos") if parent else ""
+    encoded = os.fsencode(chosen)
+    return encoded if encoded.startswith(b"/") and len(encoded) <= _LONGEST else b""
 
 
 def default_host_name() -> str:

@@ -179,6 +179,7 @@ class Lockspace:
                     realtime=realtime,
                     machine=identity.machine_uuid().bytes,
                     boot=identity.boot_uuid().bytes,
+                    runtime=identity.runtime_directory(),
                     software=software_number(),
                     timeout=limit,
                 )

@@ -80,7 +80,7 @@ cdef class Host:
     cdef unsigned long pending_in
 
     def __cinit__(self, Space space, *, bytes host_name, slot, bint retire, bint realtime, bytes machine, bytes boot,
-                  uint32_t software, timeout):
+                  bytes runtime, uint32_t software, timeout):
         cdef dpx_join_options options
         cdef dpx_failure failure
         cdef dpx_status status
@@ -93,6 +93,7 @@ cdef class Host:
         options.realtime = realtime
         uuid_fill(&options.machine, machine)
         uuid_fill(&options.boot, boot)
+        text_fill(options.runtime_directory, 511, runtime)
         options.software = software
         options.impatient = impatient
         options.context = <void *>self

@@ -142,6 +142,7 @@ cdef extern from "host/host.h" nogil:
         uint32_t software
         dpx_impatient impatient
         void *context
+        char runtime_directory[512]
 
     const uint64_t DPX_FOREVER
 

@@ -32,6 +32,7 @@
 typedef struct dpx_entry dpx_entry;
 typedef struct dpx_hold dpx_hold;
 typedef struct dpx_task dpx_task;
+typedef struct dpx_keeping dpx_keeping; /* recall.c */
 
 /* ---- waiting ---- */
 
@@ -234,6 +235,8 @@ struct dpx_host {
     dpx_alarm steward_alarm;
     uint64_t next_chores;
     uint64_t next_hurry;
+    uint64_t wants_known;     /* dpx_peers.wants, when the steward was last told */
+    dpx_keeping *keeping;     /* NULL: nothing is kept for later processes */
     bool stalled[DPX_MAX_DISKS];
     bool disk_down[DPX_MAX_DISKS]; /* as last told */
     uint32_t downs[DPX_MAX_DISKS]; /* how often it was not to be used … */
@@ -364,6 +367,11 @@ typedef struct dpx_order {
 /* DPX_RUNNING: no answer in time (failure says why); the entry may then be the engine's for
  * a while yet (DPX_BUSY_LOWERING). */
 dpx_verdict dpx_change_run(dpx_host *host, dpx_caller *caller, dpx_order *order, dpx_failure *failure);
+
+/* recall.c: what was seen of the slots, for and from other processes of this machine */
+void dpx_recall_open(dpx_host *host);  /* before the first look */
+void dpx_recall_run(dpx_host *host, uint64_t now);
+void dpx_recall_close(dpx_host *host); /* without the lock, all threads of the host having ended */
 
 /* process.c: this process, and whether others are gone */
 int dpx_process_self(uint64_t *start_time, uint64_t *pid_namespace);

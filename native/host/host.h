@@ -31,6 +31,7 @@ typedef struct dpx_join_options {
     uint32_t software;
     dpx_impatient *impatient; /* for every wait of this host, the join included */
     void *context;            /* given to it */
+    char runtime_directory[512]; /* of this machine's own, where sightings are kept (‡D11); "": they are not */
 } dpx_join_options;
 
 /* timeout: ns; how long to keep trying (collisions, a full lockspace whose slots become

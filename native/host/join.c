@@ -259,7 +259,9 @@ static dpx_status join_once(dpx_space *space, const dpx_join_options *options, u
     dpx_host *host = host_new(space, options, &error);
     if (!host)
         return dpx_fail_errno(failure, -error);
+    dpx_recall_open(host);
     if ((error = dpx_steward_start(host)) != 0) {
+        dpx_recall_close(host);
         dpx_host_free(host);
         return dpx_fail_errno(failure, -error);
     }
@@ -388,6 +390,7 @@ void dpx_host_destroy(dpx_host *host)
         pthread_join(host->heart_thread, NULL);
     if (host->steward_started)
         pthread_join(host->steward_thread, NULL);
+    dpx_recall_close(host);
     dpx_lock(host);
     host->destroyed = true;
     for (dpx_task *task = host->active; task; task = task->next)

@@ -96,6 +96,7 @@ static void chores(dpx_host *host, uint64_t now)
     expire(host, now);
     dpx_check_processes(host);
     dpx_lock(host);
+    dpx_recall_run(host, now);
     if (!host->joined || host->over)
         return;
     dpx_task_tidy(host, now);

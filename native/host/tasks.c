@@ -447,6 +447,11 @@ void dpx_task_drive(dpx_task *task)
     set_gate(task);
     task->wake = machine_wake(task);
     dpx_alarm_sooner(task->alarm, task->wake);
+    if (host->world.peers->wants != host->wants_known) { /* the steward sees to it that the heart looks at once */
+        host->wants_known = host->world.peers->wants;
+        host->next_chores = 0;
+        dpx_alarm_sooner(&host->steward_alarm, 0);
+    }
     dpx_life(host);
     settle(task);
 }

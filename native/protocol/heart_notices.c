@@ -137,8 +137,8 @@ static void find_in_part(dpx_heart *heart, uint32_t disk, uint32_t part, const u
         for (uint32_t writer = 0; writer < geometry->max_hosts; writer++) {
             const uint8_t *data = blocks + (size_t)writer * geometry->block_size;
             uint64_t block = dpx_notice_block(geometry, writer, part);
-            if (writer != heart->world->self.slot &&
-                dpx_block_check(data, geometry, DPX_KIND_NOTICE, disk, block) == DPX_SOUND)
+            /* Our own block, too: what the slot's last owner knew is carried on there. */
+            if (dpx_block_check(data, geometry, DPX_KIND_NOTICE, disk, block) == DPX_SOUND)
                 find_in(heart, disk, slot, data);
         }
         dpx_peers_consulted(heart->world->peers, slot, heart->channels[disk].issue);

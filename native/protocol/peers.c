@@ -62,11 +62,12 @@ void dpx_peers_learn(dpx_peers *peers, uint32_t slot, const dpx_slot_record *rec
     peer->damaged = false;
 }
 
-/* ‡D6: whatever else a disk shows, even something older, may lie over what the owner wrote in the meantime. */
+/* ‡D6: whatever else a disk shows, even something older, may lie over what the owner wrote in the meantime.  ‡D11: that
+ * goes for what an earlier process saw, too. */
 static void look(dpx_peer *peer, uint32_t disk, const dpx_sight *now)
 {
     dpx_sight *before = &peer->sights[disk];
-    bool same = before->seen && before->damaged == now->damaged && before->state == now->state &&
+    bool same = (before->seen || before->recalled) && before->damaged == now->damaged && before->state == now->state &&
                 before->generation == now->generation && before->sequence == now->sequence &&
                 before->checksum == now->checksum &&
                 dpx_uuid_equal(&before->nonce, &now->nonce);
@@ -76,6 +77,7 @@ static void look(dpx_peer *peer, uint32_t disk, const dpx_sight *now)
     } else if (now->to > before->to) {
         before->to = now->to;
     }
+    before->seen = true;
 }
 
 /* The issue of the latest reads of a majority of those disks that show no change since `from`; 0: there is none. */
@@ -176,12 +178,29 @@ bool dpx_peer_free(const dpx_peer *peer)
     return peer->seen && !peer->damaged && !peer->lost && peer->record.state == DPX_SLOT_FREE;
 }
 
+/* ‡D11: a record that the first look finds as an earlier one did, on whatever disk, had grown by then. */
+static uint64_t grown_by(const dpx_peers *peers, const dpx_peer *peer, uint64_t completed)
+{
+    const dpx_slot_record *record = &peer->record;
+    uint64_t earliest = completed;
+    for (uint32_t d = 0; d < peers->geometry->disks; d++) {
+        const dpx_sight *sight = &peer->sights[d];
+        bool shows = sight->seen && sight->recalled && sight->state == record->state &&
+                     sight->generation == record->who.generation && sight->sequence == record->sequence &&
+                     dpx_uuid_equal(&sight->nonce, &record->who.nonce);
+        if (shows && sight->from < earliest)
+            earliest = sight->from;
+    }
+    return earliest;
+}
+
 static void observe_slot(dpx_peers *peers, uint32_t slot, const dpx_table_read reads[DPX_MAX_DISKS])
 {
     const dpx_geometry *geometry = peers->geometry;
     dpx_peer *peer = &peers->slots[slot];
     struct shown shown = {0};
     uint64_t completed = 0;
+    bool first = !peer->seen && !peer->damaged;
     for (uint32_t d = 0; d < geometry->disks; d++) {
         if (!reads[d].data)
             continue;
@@ -206,6 +225,8 @@ static void observe_slot(dpx_peers *peers, uint32_t slot, const dpx_table_read r
     }
     if (shown.sound > 0) {
         learn_shown(peers, slot, &shown, completed);
+        if (first)
+            peer->grown_at = grown_by(peers, peer, completed);
     } else if (!peer->damaged) {
         peer->damaged = true;
         peer->grown_at = completed;
@@ -307,10 +328,10 @@ uint64_t dpx_peers_next_look(const dpx_peers *peers, uint64_t now)
         const dpx_peer *peer = &peers->slots[slot];
         bool buried = peer->dead_known && peer->dead_generation >= peer->wanted_generation;
         bool gone = dpx_peer_free(peer);
-        if (peer->wanted_generation == 0 || buried || gone || dpx_peers_silent(peers, slot))
+        if (peer->wanted_generation == 0 || buried || gone || dpx_peers_wanted_silent(peers, slot))
             continue;
         if (peer->consulted_at < peer->wanted_since)
-            return now; /* somebody else may have watched long enough */
+            return now; /* others may have watched long enough, or we have, and only this look is missing (‡D7) */
         uint64_t look = now + dpx_peers_until_silent(peers, slot, now);
         bool waited_for = peer->wanted_at != 0 && now < peer->wanted_at + tolerance / 8;
         uint64_t seen = peer->still_to > peer->still_from ? peer->still_to : peer->still_from;
@@ -330,6 +351,7 @@ void dpx_peers_want(dpx_peers *peers, const dpx_incarnation *who, uint64_t now)
     if (who->generation > peer->wanted_generation) {
         peer->wanted_generation = who->generation;
         peer->wanted_since = now;
+        peers->wants++;
     }
 }
 

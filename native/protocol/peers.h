@@ -16,6 +16,7 @@ typedef enum dpx_drain {
 /* What one disk showed of a slot when it was last read. */
 typedef struct dpx_sight {
     bool seen;
+    bool recalled; /* ‡D11: `from` is an earlier process's; until seen, what it saw */
     bool damaged;
     enum dpx_slot_state state;
     uint64_t generation;
@@ -52,6 +53,7 @@ typedef struct dpx_peer {
 
 struct dpx_peers {
     const dpx_geometry *geometry;
+    uint64_t wants; /* counts incarnations that somebody here came to want */
     dpx_uuid host; /* this machine, this boot */
     dpx_uuid boot;
     dpx_incarnation self;              /* once joined (generation 0: not yet) … */
