@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import signal
+import tempfile
 
 from fix_members import member
 from fix_slow import slow_disks, slow_library
@@ -23,6 +26,11 @@ __all__ = [
     "slow_disks",
     "slow_library",
 ]
+
+# What tests see of hosts is left in a directory of their own, not in the machine's.
+if "DISKPAXOS_RUNTIME_DIR" not in os.environ:
+    os.environ["DISKPAXOS_RUNTIME_DIR"] = tempfile.mkdtemp(prefix="diskpaxos-tests-")
+    atexit.register(shutil.rmtree, os.environ["DISKPAXOS_RUNTIME_DIR"], ignore_errors=True)
 
 # Storage and threads make single examples slow at times: no deadlines.  The failing example is
 # printed as a blob to paste.

@@ -26,9 +26,14 @@ FAST = ("--outage-tolerance", f"{S}s", "--kill-grace", f"{K}s", "--watchdog", f"
 SMALL = ("--hosts", "8", "--leases", "32")
 
 
+def changes_behaviour(variable: str) -> bool:
+    """Whether a test's outcome could depend on it."""
+    return variable.startswith("DISKPAXOS_") and variable != "DISKPAXOS_RUNTIME_DIR"
+
+
 def clean_environment(**more: str) -> dict[str, str]:
     """This process's environment without what could change the program's behaviour."""
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("DISKPAXOS_")}
+    kept = {key: value for key, value in os.environ.items() if not changes_behaviour(key)}
     return {**kept, **more}
 
 
@@ -51,7 +56,7 @@ def diskpaxos(
             check=False,
         )
     else:
-        hidden: dict[str, str | None] = {key: None for key in os.environ if key.startswith("DISKPAXOS_")}
+        hidden: dict[str, str | None] = {key: None for key in os.environ if changes_behaviour(key)}
         result = CliRunner().invoke(cli, words, prog_name="diskpaxos", env={**hidden, **environment})
         done = subprocess.CompletedProcess(words, result.exit_code, result.stdout, result.stderr)
         assert result.exception is None or isinstance(result.exception, SystemExit), result.exception

@@ -40,6 +40,8 @@ UNIT_TESTS = (
     "test_claim_rules",
     "test_notice_rules",
     "test_note_rules",
+    "test_sightings",
+    "test_sightings_file",
     "test_marks",
     "test_protocol",
 )

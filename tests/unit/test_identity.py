@@ -44,6 +44,20 @@ def test_boot_identity(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert identity.boot_uuid() != identity.boot_uuid()
 
 
+def test_where_sightings_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DISKPAXOS_RUNTIME_DIR")
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "/run/user/7")
+    monkeypatch.setattr("os.geteuid", lambda: 7)
+    assert identity.runtime_directory() == b"/run/user/7/diskpaxos"
+    monkeypatch.delenv("XDG_RUNTIME_DIR")
+    assert identity.runtime_directory() == b""
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    assert identity.runtime_directory() == b"/run/diskpaxos"
+    for chosen, kept in ("/elsewhere", b"/elsewhere"), ("", b""), ("relative", b""), ("/" + 511 * "x", b""):
+        monkeypatch.setenv("DISKPAXOS_RUNTIME_DIR", chosen)
+        assert identity.runtime_directory() == kept
+
+
 @pytest.mark.parametrize("name", ["host", "h" * 100, "ä" * 60, "", "a\nb"])
 def test_default_host_name_always_fits(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setattr(socket, "gethostname", lambda: name)
