@@ -35,7 +35,7 @@ typedef struct options {
     double seconds;
     uint32_t jobs;
     uint32_t themes;
-    bool one, trace, report, coverage, keep_going, stretched, net;
+    bool one, trace, report, coverage, keep_going, stretched, net, sightings;
 } options;
 
 static double now(void)
@@ -60,6 +60,7 @@ static world *new_world(const options *o)
     world *w = world_new();
     w->stretched = o->stretched;
     w->lenient = o->net;
+    w->sightings = o->sightings;
     w->themes = o->themes;
     return w;
 }
@@ -210,9 +211,9 @@ static int conclude(const options *o, const worker *workers, const tally *sum)
             if (++kinds[f->violation] > 4)
                 continue; /* a few of each kind */
             shown++;
-            printf("\nVIOLATION (%s) %s\n  simulate --seed %llu%s%s --trace\n", violation_names[f->violation],
+            printf("\nVIOLATION (%s) %s\n  simulate --seed %llu%s%s%s --trace\n", violation_names[f->violation],
                    f->complaint, (unsigned long long)f->seed, o->stretched ? " --stretched" : "",
-                   o->net ? " --net" : "");
+                   o->net ? " --net" : "", o->sightings ? " --sightings" : "");
         }
     }
     if (violations > 0) {
@@ -253,6 +254,7 @@ static void usage(void)
          "  --theme NAME    of these only one kind, --without NAME: all but this one (may be repeated): sleepers,\n"
          "                  cuts, bits, reverts, changers, claimers, lives, none\n"
          "  --net           whoever overlooks its death is a violation only if its next looks at leases miss it\n"
+         "  --sightings     processes are short-lived, and those of one machine share what they have seen\n"
          "  --histories N   how many, with seeds S, S+1, ... (default 10000)\n"
          "  --seconds T     stop after that time\n"
          "  --jobs N        processes (default 1)\n"
@@ -279,7 +281,7 @@ static bool parse(int count, char **arguments, options *o)
         {"coverage", no_argument, NULL, 'c'},        {"keep-going", no_argument, NULL, 'k'},
         {"theme", required_argument, NULL, 'M'},     {"without", required_argument, NULL, 'W'},
         {"stretched", no_argument, NULL, 'S'},       {"net", no_argument, NULL, 'N'},
-        {"help", no_argument, NULL, 'h'},            {NULL, 0, NULL, 0},
+        {"sightings", no_argument, NULL, 'g'},       {"help", no_argument, NULL, 'h'},            {NULL, 0, NULL, 0},
     };
     bool many = false;
     bool seeded = false;
@@ -296,6 +298,7 @@ static bool parse(int count, char **arguments, options *o)
         case 'k': o->keep_going = true; break;
         case 'S': o->stretched = true; break;
         case 'N': o->net = true; break;
+        case 'g': o->sightings = true; break;
         case 'M': o->stretched = true; o->themes = theme_bit(optarg); break;
         case 'W': o->stretched = true; o->themes &= ~theme_bit(optarg); break;
         default: return false;

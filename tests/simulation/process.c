@@ -124,6 +124,7 @@ void process_start(world *w, host *h)
     h->world.peers = dpx_peers_place(h->peers_memory, w->geometry, &w->boxes[h->box].host,
                                      &w->boxes[h->box].boot);
     introduce(w, h);
+    sightings_recall(w, h);
     h->state = HOST_CLAIMING;
     h->stopped = h->paused = h->armed_fault = h->claim_done = h->reclaiming = h->changing = h->leave_soon = false;
     h->armed = 0;
@@ -193,6 +194,7 @@ void process_end(world *w, host *h, enum process_end how)
         return;
     uint64_t S = w->geometry->outage_tolerance;
     life_end(w, h, how == END_FENCED);
+    sightings_end(w, h, how == END_ITSELF);
     disk_orphan(w, h, how == END_POWER || how == END_FENCED);
     if (w->stale_host == h->index)
         damage_fresh(w);

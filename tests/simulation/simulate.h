@@ -91,7 +91,7 @@ enum outcome { /* of operations, for the report */
     OUT_JOINED, OUT_JOIN_FAILED, OUT_LEFT, OUT_FINISHED, OUT_TAKEN, OUT_TAKEN_SHARED, OUT_RESUMED,
     OUT_REFUSED, OUT_STALE, OUT_TAKE_OTHER, OUT_RELEASED, OUT_CREATED, OUT_DELETED, OUT_CHANGE_OTHER,
     OUT_LOST, OUT_HEALED, OUT_REWRITTEN, OUT_ASKED, OUT_RECLAIMED, OUT_RETIRED, OUT_TAKEOVER, OUT_RESOLVED, OUT_FREED,
-    OUT_MARKED,
+    OUT_MARKED, OUT_SIGHTED,
     OUT_EXCUSED_PAUSE, OUT_EXCUSED_REVERT, OUT_EXCUSED_CLOCK, OUT_EXCUSED_REPLAY, OUT_EXCUSED_MEETING,
     OUT_UNCHECKED, OUT_COUNT
 };
@@ -208,6 +208,7 @@ typedef struct box {
     } stopped[MAX_PAUSES]; /* what the clock showed when it stopped, and when that was */
     dpx_uuid host, boot;
     uint32_t boots;
+    struct sightings *kept; /* by its processes, for each other: sightings.c */
 } box;
 
 /* ---- what is in flight ---- */
@@ -362,6 +363,7 @@ typedef struct host {
     bool serving;
     bool refused;
     bool done;
+    struct sightings *noted; /* and to be kept */
     /* events that came while it was stopped */
     event deferred[MAX_DEFERRED];
     uint32_t deferred_count;
@@ -442,6 +444,7 @@ typedef struct world {
 
     struct snapshot *saved; /* snapshot.c */
     bool lenient;           /* main.c, --net */
+    bool sightings;         /* … --sightings */
 
     struct { dpx_uuid uuid; uint64_t token; } states[MAX_NAMES][STATES];
     uint32_t state_count[MAX_NAMES];
@@ -552,6 +555,13 @@ void process_mend_records(world *w);
 void process_event(world *w, const event *e); /* FAULT, WAKE, START */
 void process_armed(world *w, host *h);        /* an I/O step of h: a fault may wait for it */
 void process_quiet(world *w);                 /* everybody goes on */
+
+/* ---- sightings.c: what processes of one machine have seen of the slots ---- */
+
+void sightings_reset(world *w);
+void sightings_recall(world *w, host *h); /* before its first look */
+void sightings_run(world *w, host *h);
+void sightings_end(world *w, host *h, bool itself);
 
 /* ---- actor.c, quiet.c: what hosts do ---- */
 

@@ -173,6 +173,7 @@ void process_steward(world *w, host *h)
     if (h->state != HOST_JOINED || dpx_heart_count(h->heart).beats == 0)
         return;
     answer_mail(w, h);
+    sightings_run(w, h);
     for (uint32_t slot = 0; slot < w->geometry->max_hosts && !w->over; slot++) {
         const dpx_peer *peer = &peers->slots[slot];
         if (slot == h->world.self.slot || !peer->seen || dpx_peer_free(peer))

@@ -88,6 +88,16 @@ def test_a_theme_plays_its_own_seeds_and_tells_how_to_play_them(simulate: Path) 
     assert run(simulate, "--theme", "nonsense").returncode == 2
 
 
+@pytest.mark.slow
+def test_short_lives_share_what_they_have_seen(simulate: Path) -> None:
+    """‡D11: that is what their judgements rest on, and nothing is violated."""
+    done = run(simulate, "--sightings", "--seed", first_seed(), "--histories", "10000", "--jobs", str(JOBS), "--report")
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = re.search(r"silent, as others had seen +(\d+)", done.stdout)
+    assert found
+    assert int(found[1]) > 1000
+
+
 def test_a_seed_is_a_history(simulate: Path) -> None:
     """The same whether it runs first or after others, alone or beside others, told or not."""
     digests = {

@@ -76,6 +76,7 @@ const char *const outcome_names[OUT_COUNT] = {
     [OUT_RESOLVED] = "half-made change resolved",
     [OUT_FREED] = "joined in a lost slot",
     [OUT_MARKED] = "waiter's mark written",
+    [OUT_SIGHTED] = "silent, as others had seen",
     [OUT_EXCUSED_PAUSE] = "excused: clock stood still",
     [OUT_EXCUSED_REVERT] = "excused: memory went back",
     [OUT_EXCUSED_CLOCK] = "excused: clock beyond the bound",

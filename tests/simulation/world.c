@@ -117,6 +117,7 @@ static void reset_pools(world *w)
         w->outages[i].on = false;
     w->snapshot_disk = w->stale_host = w->stale_disk = -1;
     snapshot_reset(w);
+    sightings_reset(w);
     w->ring_at = 0;
 }
 
