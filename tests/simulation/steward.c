@@ -124,9 +124,46 @@ uint32_t process_lost_slot(world *w)
     return DPX_ANY_SLOT;
 }
 
-/* … and has damaged records made anew (`diskpaxos repair`, with all hosts out). */
+#if DPX_FORMAT_VERSION > 1
+static uint32_t disks_believed(const world *w, uint32_t slot, uint32_t part)
+{
+    const dpx_geometry *g = w->geometry;
+    uint32_t believed = 0;
+    for (uint32_t d = 0; d < g->disks; d++)
+        believed += dpx_notices_believed(g, d, slot, part, disk_block(w, d, dpx_slot_block(g, slot)),
+                                         disk_block(w, d, dpx_notice_block(g, slot, part)));
+    return believed;
+}
+
+/* What a slot's notices said is lost: that all who do not live are dead is true by now. */
+static void mend_notices(world *w, uint32_t slot)
+{
+    const dpx_geometry *g = w->geometry;
+    for (uint32_t part = 0; part < g->notice_blocks; part++) {
+        dpx_notice entries[DPX_BLOCK_MAX / 8] = {0};
+        uint32_t first = part * g->notice_entries;
+        if (!record_readable(w, slot) || !all_gone(w, slot) || disks_believed(w, slot, part) >= w->majority)
+            continue;
+        for (uint32_t i = 0; i < g->notice_entries && first + i < g->max_hosts; i++)
+            if (first + i != slot && all_gone(w, first + i))
+                entries[i].about = (uint32_t)w->truth->slot_generation[first + i] & DPX_NOTICE_GENERATION;
+        TRACE(w, "administrator: the notices of slot %u are made anew", slot);
+        for (uint32_t d = 0; d < g->disks; d++) {
+            dpx_slot_record record;
+            dpx_slot_decode(disk_block(w, d, dpx_slot_block(g, slot)), &record);
+            dpx_notice_encode(disk_block(w, d, dpx_notice_block(g, slot, part)), g, d, part, &record.who, 1, 0, entries);
+        }
+    }
+}
+#else /* cores.h */
+static void mend_notices(world *w, uint32_t slot) { (void)w; (void)slot; }
+#endif
+
+/* … and has damaged records and notices made anew (`diskpaxos repair`, with all hosts out). */
 void process_mend_records(world *w)
 {
+    for (uint32_t slot = 0; slot < w->geometry->max_hosts; slot++)
+        mend_notices(w, slot);
     for (uint32_t slot = 0; slot < w->geometry->max_hosts; slot++) {
         dpx_slot_record fresh = {.who = {.slot = slot, .generation = w->truth->slot_generation[slot]}, .sequence = 1};
         if (record_readable(w, slot) || !all_gone(w, slot))
