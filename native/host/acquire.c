@@ -8,6 +8,7 @@
 #define CONTEST_PAUSE (UINT64_C(10) * DPX_MS)
 #define RETRY_PAUSE (UINT64_C(5) * DPX_MS)
 #define SHARE_PAUSE (UINT64_C(50) * DPX_MS)
+#define HEAR_PAUSE (2 * DPX_MS)
 #define RETRIES 3u
 #define HEALS 8u
 
@@ -249,6 +250,41 @@ static dpx_status give_back(struct taking *taking)
     return status;
 }
 
+/* Who tries once, having just joined, may meet the flag of somebody whom other hosts hold dead, or who has been silent
+ * for long enough as others have seen: the next heartbeat tells.  A holder that was seen to live needs no such
+ * question. */
+static dpx_status hear_of_holder(struct taking *taking, const dpx_incarnation *who, bool *dead)
+{
+    dpx_host *host = taking->host;
+    const dpx_heart *heart = host->heart->machine.heart;
+    const dpx_peer *peer = &host->world.peers->slots[who->slot];
+    uint64_t deadline = dpx_taking_deadline(taking);
+    dpx_status status = DPX_OK;
+    *dead = dpx_peers_dead(host->world.peers, who);
+    if (!taking->once || taking->heard || peer->moved_at[0] != 0)
+        return DPX_OK;
+    taking->heard = true;
+    while (status == DPX_OK && !*dead && dpx_now() < deadline) {
+        bool heard = dpx_heart_count(heart).last_issue >= peer->wanted_since;
+        if (heard && !dpx_heart_judging(heart, who->slot, who->generation))
+            return DPX_OK;
+        status = pause_a_while(taking, HEAR_PAUSE);
+        *dead = dpx_peers_dead(host->world.peers, who);
+    }
+    return status;
+}
+
+static dpx_status refused(struct taking *taking, const dpx_cause *cause)
+{
+    bool dead = false;
+    dpx_status status = hear_of_holder(taking, &cause->flag.who, &dead);
+    if (status != DPX_OK || dead)
+        return status;
+    if (taking->polls && time_left(taking))
+        return pause_a_while(taking, SHARE_PAUSE);
+    return dpx_fail_verdict(taking->host, taking->failure, DPX_REFUSED, cause);
+}
+
 /* After a round that did not take: DPX_OK: try again. */
 static dpx_status mend(struct taking *taking, dpx_verdict verdict, const dpx_cause *cause)
 {
@@ -266,9 +302,7 @@ static dpx_status mend(struct taking *taking, dpx_verdict verdict, const dpx_cau
     case DPX_CHANGE_OPEN:
         return resolve_one(taking, cause->item, cause->area);
     case DPX_REFUSED:
-        if (taking->polls && time_left(taking))
-            return pause_a_while(taking, SHARE_PAUSE);
-        break;
+        return refused(taking, cause);
     case DPX_UNDRAINED:
         if (time_left(taking))
             return pause_a_while(taking, host->geometry.outage_tolerance / 16);

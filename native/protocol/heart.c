@@ -386,6 +386,12 @@ bool dpx_heart_retired(const dpx_heart *heart, uint32_t slot, uint64_t generatio
     return sentence->fenced && sentence->done && sentence->generation >= generation;
 }
 
+bool dpx_heart_judging(const dpx_heart *heart, uint32_t slot, uint64_t generation)
+{
+    const struct sentence *sentence = &heart->sentences[slot];
+    return !sentence->done && sentence->generation != 0 && sentence->generation >= generation;
+}
+
 void dpx_heart_leave(dpx_heart *heart)
 {
     heart->leaving = true;

@@ -45,6 +45,9 @@ void dpx_heart_retire(dpx_heart *heart, uint32_t slot, uint64_t generation);
 /* … and whether that notice is durable and the slot was re-read unmoved since. */
 bool dpx_heart_retired(const dpx_heart *heart, uint32_t slot, uint64_t generation);
 
+/* It is decided that this generation of the slot is dead, and the notice that says so is on its way. */
+bool dpx_heart_judging(const dpx_heart *heart, uint32_t slot, uint64_t generation);
+
 /* The driver promises: nothing is held and no lease write is in flight.  Writes `free`
  * once the heart's own writes have returned; ends with DPX_END_LEFT. */
 void dpx_heart_leave(dpx_heart *heart);
