@@ -20,13 +20,19 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "tests")] if __name__ == "__main__" else []
 
-from program import PROGRAM, T_DEAD, clean_environment, make_lockspace, running  # noqa: E402
+from program import PROGRAM, T_DEAD, K, S, W, clean_environment, running  # noqa: E402
 
 from diskpaxos import Lockspace  # noqa: E402
 from diskpaxos.cli.exit_codes import ExitCode  # noqa: E402
 
 HELD = 7  # exit status of a run that met a holder to its end
 Takeover = tuple[float, float, int]  # seconds since the kill, and since the last heartbeat; how many runs it took
+
+
+def make_lockspace(path: Path) -> Path:
+    """One that fails over in four seconds, with time and slots enough to join on a busy machine."""
+    Lockspace.create(path, max_hosts=32, outage_tolerance=S, kill_grace=K, watchdog_timeout=W, claim_time=S / 4).close()
+    return path
 
 
 def attempt(lockspace: Path, wait: float, runtime: str) -> int:

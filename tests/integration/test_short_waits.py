@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 
 import pytest
-from integration.short_waits import attempt, take_over
-from program import PROGRAM, T_DEAD, clean_environment, diskpaxos, eventually, make_lockspace, running
+from integration.short_waits import attempt, make_lockspace, take_over
+from program import PROGRAM, T_DEAD, clean_environment, diskpaxos, eventually, running
 
 ATTEMPTS = 3  # a machine shared with others has slow moments; "never before" is demanded of each
 
@@ -52,11 +52,11 @@ def test_what_one_host_judged_others_need_not_watch(lockspace: Path) -> None:
             holder.kill()
             holder.wait()
         diskpaxos("run", "-L", lockspace, "-l", "vm", "--wait", "60s", "--", "true", DISKPAXOS_RUNTIME_DIR="")
-        for _ in range(3):
+        for wait in 0, 3.0, 0:  # who tries once hears of it first, too
             begun = time.monotonic()
-            assert attempt(lockspace, 3.0, "") == 0
+            assert attempt(lockspace, wait, "") == 0
             took.append(time.monotonic() - begun)
-        if max(took[-3:]) < 2.0:
+        if max(took[-3:]) < 3.0:
             return
     raise AssertionError(f"seconds: {took}")
 
@@ -80,7 +80,7 @@ def test_sightings_are_kept_while_somebody_stands_still(lockspace: Path, tmp_pat
         waiter.wait()
     (file,) = files(runtime)
     assert file.stat().st_mode & 0o7777 == 0o600
-    assert file.stat().st_size == 56 + 8 * 64
+    assert file.stat().st_size == 56 + 32 * 64
     assert runtime.stat().st_mode & 0o7777 == 0o700
 
 
