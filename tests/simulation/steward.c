@@ -151,7 +151,8 @@ static void mend_notices(world *w, uint32_t slot)
         for (uint32_t d = 0; d < g->disks; d++) {
             dpx_slot_record record;
             dpx_slot_decode(disk_block(w, d, dpx_slot_block(g, slot)), &record);
-            dpx_notice_encode(disk_block(w, d, dpx_notice_block(g, slot, part)), g, d, part, &record.who, 1, 0, entries);
+            uint8_t *block = disk_block(w, d, dpx_notice_block(g, slot, part));
+            dpx_notice_encode(block, g, d, part, &record.who, 1, 0, entries);
         }
     }
 }
