@@ -11,6 +11,12 @@ static void add_read(struct heart_channel *channel, uint64_t block, uint32_t cou
     channel->reads[channel->request.read_count++] = (dpx_extent){.block = block, .count = count, .data = data};
 }
 
+/* What every slot says of those that stand in this part: one run of blocks. */
+static void add_part(struct heart_channel *channel, const dpx_geometry *geometry, uint32_t part, uint8_t *data)
+{
+    add_read(channel, dpx_notice_block(geometry, 0, part), geometry->max_hosts, data);
+}
+
 static void build_look(dpx_heart *heart, uint32_t disk)
 {
     const dpx_geometry *geometry = heart->world->geometry;
@@ -20,6 +26,8 @@ static void build_look(dpx_heart *heart, uint32_t disk)
     add_read(channel, dpx_slot_block(geometry, self), 1, channel->look[1]);
     for (uint32_t part = 0; part < geometry->notice_blocks; part++)
         add_read(channel, dpx_notice_block(geometry, self, part), 1, part_of(channel->own_read, geometry, part));
+    if (channel->claim != 0) /* nothing is written while that stands: what is said about us is read all the same */
+        add_part(channel, geometry, self / geometry->notice_entries, channel->notices);
 }
 
 static void build_notices(dpx_heart *heart, uint32_t disk)
@@ -40,12 +48,6 @@ static void build_notices(dpx_heart *heart, uint32_t disk)
     }
     channel->request.write_count = geometry->notice_blocks;
     channel->version = heart->version;
-}
-
-/* What every slot says of those that stand in this part: one run of blocks. */
-static void add_part(struct heart_channel *channel, const dpx_geometry *geometry, uint32_t part, uint8_t *data)
-{
-    add_read(channel, dpx_notice_block(geometry, 0, part), geometry->max_hosts, data);
 }
 
 static void build_record(dpx_heart *heart, uint32_t disk)

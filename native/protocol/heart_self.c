@@ -2,6 +2,26 @@
  * does anybody hold us dead. */
 #include "heart_state.h"
 
+static void heed_entry(dpx_heart *heart, uint32_t slot, uint32_t entry)
+{
+    dpx_world *world = heart->world;
+    uint32_t about = entry & DPX_NOTICE_GENERATION;
+    if (entry == 0)
+        return;
+    if (slot == world->self.slot) {
+        /* About us, or about a claim that lay over our record: whoever wrote it holds all up to that
+         * generation dead (in 31-bit arithmetic). */
+        uint32_t ahead = (about - (uint32_t)world->self.generation) & DPX_NOTICE_GENERATION;
+        if (ahead <= DPX_NOTICE_GENERATION / 2)
+            dpx_heart_end_with(heart, DPX_END_NOTICE);
+        return;
+    }
+    const dpx_peer *peer = &world->peers->slots[slot];
+    if ((entry & DPX_NOTICE_FENCED) && peer->seen &&
+        about == (uint32_t)(peer->record.who.generation & DPX_NOTICE_GENERATION))
+        dpx_peers_drained(world->peers, slot, peer->record.who.generation, DPX_DRAINED_FENCED);
+}
+
 /* ---- the look before the write ---- */
 
 /* Nothing of this lockspace is here any more: it was formatted anew, or wiped.  What is merely damaged is not gone, it
@@ -83,6 +103,22 @@ static bool claim_may_hold(dpx_heart *heart, uint32_t disk, const dpx_slot_recor
     return later && now < channel->claim_since + (patience < longest ? patience : longest);
 }
 
+/* Whoever says that we are dead holds us so. */
+static void heed_while_waiting(dpx_heart *heart, uint32_t disk)
+{
+    const dpx_geometry *geometry = heart->world->geometry;
+    const struct heart_channel *channel = &heart->channels[disk];
+    uint32_t self = heart->world->self.slot;
+    if (channel->request.read_count <= 2 + geometry->notice_blocks)
+        return; /* the claim is news: they were not read yet */
+    for (uint32_t slot = 0; slot < geometry->max_hosts; slot++) {
+        const uint8_t *data = channel->notices + (size_t)slot * geometry->block_size;
+        uint64_t block = dpx_notice_block(geometry, slot, self / geometry->notice_entries);
+        if (slot != self && dpx_block_check(data, geometry, DPX_KIND_NOTICE, disk, block) == DPX_SOUND)
+            heed_entry(heart, self, dpx_notice_entry(data, self % geometry->notice_entries).about);
+    }
+}
+
 bool dpx_heart_look_ok(dpx_heart *heart, uint32_t disk, uint64_t now)
 {
     const dpx_geometry *geometry = heart->world->geometry;
@@ -98,8 +134,10 @@ bool dpx_heart_look_ok(dpx_heart *heart, uint32_t disk, uint64_t now)
     if (!dpx_record_sound(geometry, disk, slot, channel->look[1]))
         return heart->end == DPX_ALIVE; /* damage: the write mends it */
     dpx_slot_decode(channel->look[1], &shown);
-    if (claim_may_hold(heart, disk, &shown, now))
+    if (claim_may_hold(heart, disk, &shown, now)) {
+        heed_while_waiting(heart, disk);
         return false;
+    }
     if (replaced(heart, &shown))
         slot_is_taken(heart);
     else if (dpx_incarnation_equal(&shown.who, &heart->world->self) && shown.sequence > heart->record.sequence)
@@ -126,26 +164,6 @@ bool dpx_heart_record_stands(dpx_heart *heart, uint32_t disk)
 }
 
 /* ---- notices about us ---- */
-
-static void heed_entry(dpx_heart *heart, uint32_t slot, uint32_t entry)
-{
-    dpx_world *world = heart->world;
-    uint32_t about = entry & DPX_NOTICE_GENERATION;
-    if (entry == 0)
-        return;
-    if (slot == world->self.slot) {
-        /* About us, or about a claim that lay over our record: whoever wrote it holds all up to that
-         * generation dead (in 31-bit arithmetic). */
-        uint32_t ahead = (about - (uint32_t)world->self.generation) & DPX_NOTICE_GENERATION;
-        if (ahead <= DPX_NOTICE_GENERATION / 2)
-            dpx_heart_end_with(heart, DPX_END_NOTICE);
-        return;
-    }
-    const dpx_peer *peer = &world->peers->slots[slot];
-    if ((entry & DPX_NOTICE_FENCED) && peer->seen &&
-        about == (uint32_t)(peer->record.who.generation & DPX_NOTICE_GENERATION))
-        dpx_peers_drained(world->peers, slot, peer->record.who.generation, DPX_DRAINED_FENCED);
-}
 
 static void heed_block(dpx_heart *heart, const uint8_t *data, uint32_t part)
 {

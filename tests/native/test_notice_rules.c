@@ -250,6 +250,23 @@ static void test_a_claim_of_the_own_slot_is_waited_for(void)
     }
 }
 
+/* ‡S22: … and while it is, a notice is met all the same. */
+static void test_a_notice_is_met_while_a_claim_is_waited_for(void)
+{
+    scene s;
+    uint64_t stood_still = a_is_held_dead(&s, 1);
+    dpx_slot_record claim = record_of(DPX_SLOT_CLAIMING, s.a.world.self.generation + 1, 1, 9);
+    claim.who.slot = s.a.world.self.slot;
+    put_record(&s.disks, 0, &claim);
+    uint64_t writes = s.disks.writes;
+    a_goes_on(&s, stood_still);
+    s.disks.now += 2 * DPX_SECOND;
+    host_beat(&s.a);
+    CHECK_EQ(dpx_heart_end(s.a.heart), DPX_END_NOTICE);
+    CHECK_EQ(s.disks.writes, writes);
+    close_scene(&s);
+}
+
 /* ‡S22: formatted anew under a running host, wiped, or merely damaged. */
 static void test_a_lockspace_that_is_gone_is_left_alone(void)
 {
@@ -479,6 +496,7 @@ int main(void)
     RUN(test_the_newest_notices_are_carried_on);
     RUN(test_an_older_memory_is_the_end);
     RUN(test_a_claim_of_the_own_slot_is_waited_for);
+    RUN(test_a_notice_is_met_while_a_claim_is_waited_for);
     RUN(test_a_lockspace_that_is_gone_is_left_alone);
     RUN(test_one_disk_that_is_gone_is_left_alone);
     RUN(test_a_certificate_replaces_the_watching);
