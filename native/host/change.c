@@ -108,10 +108,19 @@ static dpx_status run(struct work *work, dpx_change_kind kind, uint32_t area)
 {
     dpx_order order;
     dpx_verdict verdict;
+    dpx_cause refusal = DPX_NO_CAUSE;
+    bool refused = false;
     do {
         order = (dpx_order){.kind = kind, .entry = work->entry, .area = area, .deadline = step_deadline(work)};
         verdict = dpx_change_run(work->host, work->caller, &order, work->failure);
+        if (verdict == DPX_REFUSED) {
+            refused = true;
+            refusal = order.cause;
+        }
     } while (try_again(work, verdict, &order.cause));
+    /* The time ran out in the middle of the last try: what the one before it found can be said. */
+    if (refused && verdict == DPX_RUNNING && work->failure->status == DPX_E_TIMEOUT && !work->host->over)
+        return conclude(work, DPX_REFUSED, &refusal);
     return conclude(work, verdict, &order.cause);
 }
 
