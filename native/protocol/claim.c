@@ -221,6 +221,15 @@ static void start_note(dpx_claim *claim)
     claim->wake = claim->t0 + claim->world->geometry->outage_tolerance;
 }
 
+static void start_active(dpx_claim *claim)
+{
+    claim->record.state = DPX_SLOT_ACTIVE;
+    claim->record.sequence++;
+    claim->record.counter++;
+    enter(claim, PHASE_ACTIVE);
+    claim->wake = claim->world->lifetime_end;
+}
+
 /* Note and look are pairs, disk by disk, like write and read of a round (‡L10). */
 static void look_again(dpx_claim *claim)
 {
@@ -231,15 +240,6 @@ static void look_again(dpx_claim *claim)
     }
     claim->world->lifetime_end = claim->t0 + claim->world->geometry->outage_tolerance;
     enter(claim, PHASE_AGAIN);
-    claim->wake = claim->world->lifetime_end;
-}
-
-static void start_active(dpx_claim *claim)
-{
-    claim->record.state = DPX_SLOT_ACTIVE;
-    claim->record.sequence++;
-    claim->record.counter++;
-    enter(claim, PHASE_ACTIVE);
     claim->wake = claim->world->lifetime_end;
 }
 

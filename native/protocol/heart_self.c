@@ -2,6 +2,16 @@
  * does anybody hold us dead. */
 #include "heart_state.h"
 
+/* Somebody knows better than we do.  If a free record of ours was issued anywhere, though it failed, that is what he
+ * found: then we left. */
+static void end_for(dpx_heart *heart, dpx_end reason)
+{
+    bool spent = false;
+    for (uint32_t d = 0; d < heart->world->geometry->disks; d++)
+        spent |= heart->channels[d].spent;
+    dpx_heart_end_with(heart, spent ? DPX_END_LEFT : reason);
+}
+
 static void heed_entry(dpx_heart *heart, uint32_t slot, uint32_t entry)
 {
     dpx_world *world = heart->world;
@@ -13,7 +23,7 @@ static void heed_entry(dpx_heart *heart, uint32_t slot, uint32_t entry)
          * generation dead (in 31-bit arithmetic). */
         uint32_t ahead = (about - (uint32_t)world->self.generation) & DPX_NOTICE_GENERATION;
         if (ahead <= DPX_NOTICE_GENERATION / 2)
-            dpx_heart_end_with(heart, DPX_END_NOTICE);
+            end_for(heart, DPX_END_NOTICE);
         return;
     }
     const dpx_peer *peer = &world->peers->slots[slot];
@@ -60,16 +70,6 @@ static bool replaced(const dpx_heart *heart, const dpx_slot_record *shown)
            !dpx_uuid_equal(&shown->who.nonce, &self->nonce);
 }
 
-/* The slot is another's.  A free record of ours that was issued anywhere, though it failed, was found on a majority by
- * whoever has it now: then we left. */
-static void slot_is_taken(dpx_heart *heart)
-{
-    bool spent = false;
-    for (uint32_t d = 0; d < heart->world->geometry->disks; d++)
-        spent |= heart->channels[d].spent;
-    dpx_heart_end_with(heart, spent ? DPX_END_LEFT : DPX_END_REPLACED);
-}
-
 /* ‡S21: our own notices, if they are damaged or lie under an earlier writer's, are written anew before the next record.
  * A later owner's are no late note: whoever has the slot by now, we left it, and know nothing of that. */
 static void look_at_own_notices(dpx_heart *heart, uint32_t disk)
@@ -84,7 +84,7 @@ static void look_at_own_notices(dpx_heart *heart, uint32_t disk)
             channel->durable = 0;
         if (dpx_notices_believed(geometry, disk, self->slot, part, NULL, data) &&
             dpx_notice_writer(data, self->slot).generation > self->generation)
-            slot_is_taken(heart);
+            end_for(heart, DPX_END_REPLACED);
     }
 }
 
@@ -139,7 +139,7 @@ bool dpx_heart_look_ok(dpx_heart *heart, uint32_t disk, uint64_t now)
         return false;
     }
     if (replaced(heart, &shown))
-        slot_is_taken(heart);
+        end_for(heart, DPX_END_REPLACED);
     else if (dpx_incarnation_equal(&shown.who, &heart->world->self) && shown.sequence > heart->record.sequence)
         dpx_heart_end_with(heart, DPX_END_REVERTED); /* ours, and we know nothing of it */
     return heart->end == DPX_ALIVE;

@@ -138,6 +138,7 @@ def test_one_of_two_inits_is_stopped_at_any_time(
         one_lockspace(paths, [first, two.answer()])
 
 
+@pytest.mark.long
 @pytest.mark.timing
 @pytest.mark.parametrize("force", [False, True])
 @pytest.mark.parametrize("disks", [1, 3])

@@ -197,11 +197,13 @@ static void two_of_three_gone(void)
 static uint32_t slots_claimed(const dpx_geometry *geometry)
 {
     uint32_t claimed = 0;
+    pthread_mutex_lock(&bad_disks[0].lock);
     for (uint32_t slot = 0; slot < geometry->max_hosts; slot++) {
         dpx_slot_record record;
         dpx_slot_decode(bad_disks[0].data + dpx_slot_block(geometry, slot) * geometry->block_size, &record);
         claimed += record.state == DPX_SLOT_CLAIMING;
     }
+    pthread_mutex_unlock(&bad_disks[0].lock);
     return claimed;
 }
 

@@ -34,7 +34,11 @@ def sanitizers_work(flags: str, folder: Path) -> bool:
 
 @pytest.mark.slow
 @pytest.mark.timeout(620)
-@pytest.mark.parametrize("sanitize", ["", "1", "thread"], ids=["plain", "sanitized", "threads"])
+@pytest.mark.parametrize(
+    "sanitize",
+    ["", pytest.param("1", marks=pytest.mark.long), pytest.param("thread", marks=pytest.mark.long)],
+    ids=["plain", "sanitized", "threads"],
+)
 def test_native_rooms(sanitize: str, tmp_path: Path) -> None:
     """`threads`: those that have some, under ThreadSanitizer; a race in any of their processes fails it."""
     if not shutil.which("make") or not shutil.which("cc"):
