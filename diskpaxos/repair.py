@@ -263,10 +263,17 @@ def _mended(report: RepairReport, item: DamagedBlock) -> bool:
 
 def _own(space: Lockspace, host: Host, item: DamagedBlock, report: RepairReport) -> None:
     """The slot is ours now, so its blocks are ours to write."""
-    if item.kind is Kind.OWN:
+
+    def rewrite() -> None:
         with translated("rewrite", paths=space.paths, host=host.name):
             host._core.rewrite(item.area, round(_LIMIT * 1e9))
-    elif item.kind is Kind.NOTICE:
+
+    if item.kind is Kind.OWN:
+        rewrite()
+        # A majority has it; a disk that had failed for a moment comes back, and gets it by another write.
+        _look_again(space, item, report, rewrite)
+        return
+    if item.kind is Kind.NOTICE:
         # Its sound copies are those of the slot's earlier lives, carried on: the same for every disk.
         data = read_blocks(space, item.block, 1).data[0].tobytes()
         _write(space, list(item.flaws), item.block, [data])
@@ -274,18 +281,26 @@ def _own(space: Lockspace, host: Host, item: DamagedBlock, report: RepairReport)
     _look_again(space, item, report)
 
 
-def _look_again(space: Lockspace, item: DamagedBlock, report: RepairReport) -> None:
-    """Is it sound now?  A majority has it; what goes to the other disks may come later, or with another heartbeat."""
-    end = _core.now() + space.geometry.outage_tolerance // 2
+def _look_again(
+    space: Lockspace, item: DamagedBlock, report: RepairReport, again: Callable[[], None] | None = None
+) -> None:
+    """Is it sound now?  A majority has it; what goes to the other disks may come later, or with another heartbeat, or
+    by ``again``, every S / 8."""
+    tolerance = space.geometry.outage_tolerance
+    end = _core.now() + tolerance // (1 if again else 2)
+    rewritten = _core.now()
     while True:
-        again = read_blocks(space, item.block, 1).flaws[:, 0].tolist()
-        if all(again[disk] == 0 for disk in item.flaws):
+        flaws = read_blocks(space, item.block, 1).flaws[:, 0].tolist()
+        if all(flaws[disk] == 0 for disk in item.flaws):
             report.mended.append(_name(item))
             return
         if _core.now() >= end:
             report.left.append(f"{_name(item)}: still damaged after it was written")
             return
-        time.sleep(space.geometry.outage_tolerance / 64e9)
+        if again and _core.now() >= rewritten + tolerance // 8:
+            again()
+            rewritten = _core.now()
+        time.sleep(tolerance / 64e9)
 
 
 def _headers(space: Lockspace, items: list[DamagedBlock], report: RepairReport) -> None:
