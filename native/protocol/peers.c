@@ -327,11 +327,14 @@ uint64_t dpx_peers_next_look(const dpx_peers *peers, uint64_t now)
     for (uint32_t slot = 0; slot < peers->geometry->max_hosts; slot++) {
         const dpx_peer *peer = &peers->slots[slot];
         bool buried = peer->dead_known && peer->dead_generation >= peer->wanted_generation;
-        bool gone = dpx_peer_free(peer);
-        if (peer->wanted_generation == 0 || buried || gone || dpx_peers_wanted_silent(peers, slot))
+        if (peer->wanted_generation == 0 || buried || dpx_peers_wanted_silent(peers, slot))
             continue;
+        /* Others may have watched long enough, or we have, and only this look is missing (‡D7); and a slot that was
+         * free then has got its owner since. */
         if (peer->consulted_at < peer->wanted_since)
-            return now; /* others may have watched long enough, or we have, and only this look is missing (‡D7) */
+            return now;
+        if (dpx_peer_free(peer))
+            continue;
         uint64_t look = now + dpx_peers_until_silent(peers, slot, now);
         bool waited_for = peer->wanted_at != 0 && now < peer->wanted_at + tolerance / 8;
         uint64_t seen = peer->still_to > peer->still_from ? peer->still_to : peer->still_from;

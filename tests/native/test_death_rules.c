@@ -374,6 +374,10 @@ static void test_the_next_look_is_no_later_than_needed(void)
     free.sequence++;
     dpx_peers_learn(peers, s.a.world.self.slot, &free, later);
     CHECK_EQ(dpx_peers_next_look(peers, later + 2 * dead_time), DPX_NEVER);
+    dpx_incarnation next = s.a.world.self; /* whose flag is met before its record */
+    next.generation++;
+    dpx_peers_want(peers, &next, later);
+    CHECK_EQ(dpx_peers_next_look(peers, later), later);
     close_scene(&s);
 }
 
