@@ -12,7 +12,13 @@ from fix_members import member
 from fix_slow import slow_disks, slow_library
 from fix_spaces import direct_io, lone_init, make_space, open_space
 from hypothesis import settings
-from selection import pytest_addoption, pytest_collection_modifyitems, pytest_terminal_summary
+from selection import (
+    pytest_addoption,
+    pytest_collection_modifyitems,
+    pytest_sessionfinish,
+    pytest_terminal_summary,
+    pytest_testnodedown,
+)
 
 __all__ = [
     "direct_io",
@@ -22,7 +28,9 @@ __all__ = [
     "open_space",
     "pytest_addoption",
     "pytest_collection_modifyitems",
+    "pytest_sessionfinish",
     "pytest_terminal_summary",
+    "pytest_testnodedown",
     "slow_disks",
     "slow_library",
 ]

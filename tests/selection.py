@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from typing import Any
 
 import pytest
 
 LEFT_OUT = pytest.StashKey[Counter[str]]()
-COMMAND = ".venv/bin/pytest --long"
+COMMAND = ".venv/bin/pytest -n 2 --dist loadfile --long"
 
 #: What a reason to skip may name, and the Debian package that has it, or the extra of ours.
 DEBIAN = {
@@ -55,6 +56,19 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         gone = set(left)
         items[:] = [item for item in items if item not in gone]
         config.hook.pytest_deselected(items=left)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """With several workers each of them collects, and whoever writes the summary does not."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["left_out"] = dict(session.config.stash.get(LEFT_OUT, {}))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """All workers left out the same."""
+    if left := getattr(node, "workeroutput", {}).get("left_out"):
+        node.config.stash[LEFT_OUT] = Counter(left)
 
 
 def packages_for(reason: str) -> tuple[set[str], set[str]]:

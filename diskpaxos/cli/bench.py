@@ -227,7 +227,7 @@ def _plotter() -> Any:
 def _draw(seen: Measured, path: Path) -> None:
     pyplot = _plotter()
     shown = [operation for operation in seen.operations if operation.floor is not None] or list(seen.operations)
-    figure, axes = pyplot.subplots(1, len(shown), figsize=(5 * len(shown), 4), squeeze=False)
+    figure, axes = pyplot.subplots(1, len(shown), figsize=(5 * len(shown), 4), squeeze=False, layout="tight")
     for axis, operation in zip(axes[0], shown, strict=True):
         for label, times in (("diskpaxos", operation.ours), ("the same I/Os, bare", operation.floor)):
             if times is not None:
@@ -241,7 +241,6 @@ def _draw(seen: Measured, path: Path) -> None:
         axis.grid(True, which="both", alpha=0.3)
         axis.legend(loc="lower right")
     figure.suptitle(seen.path)
-    figure.tight_layout()
     try:
         figure.savefig(path)
     except (OSError, ValueError) as error:

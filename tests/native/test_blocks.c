@@ -102,7 +102,7 @@ static void own_block_damaged(void)
     set(&it, "flawed", 3);
     put(&it.made, 1, it.own, zeros);
     /* A look that two other disks answer first does not see it; one of the next will. */
-    CHECK(await_event(it.host, DPX_EVENT_HEALED, 10 * LIFE, &event));
+    CHECK(await_event(it.host, DPX_EVENT_HEALED, 60 * LIFE, &event));
     CHECK_EQ(dpx_host_hold(it.host, it.ask.handle).state, DPX_HOLD_HELD);
     strike(&it);
 }

@@ -239,6 +239,7 @@ struct joiner {
     pthread_t id;
     dpx_space *space;
     dpx_status status;
+    atomic_bool ended;
 };
 
 static void *join_slot_0(void *argument)
@@ -249,6 +250,7 @@ static void *join_slot_0(void *argument)
     dpx_host *host = NULL;
     options.slot = 0;
     joiner->status = dpx_host_join(joiner->space, &options, 0, &host, &failure);
+    joiner->ended = true;
     dpx_host_destroy(host);
     return NULL;
 }
@@ -269,8 +271,8 @@ static uint64_t noted(const dpx_geometry *geometry, uint32_t disk)
 }
 
 /* The third disk is about to write the claimer's note when the claim turns out to be void: that write is not issued
- * later, though the attempt's time is not over. */
-static void a_void_claim_writes_no_note(void)
+ * later, though the attempt's time is not over.  False: on this machine the moment was missed. */
+static bool void_before_the_third_note(void)
 {
     lockspace made;
     dpx_slot_record record;
@@ -282,21 +284,33 @@ static void a_void_claim_writes_no_note(void)
     CHECK(await_record(&geometry, 2, &record));
     usleep(5000);
     bad_disks[2].holds = true;
-    while (noted(&geometry, 0) == 0 || noted(&geometry, 1) == 0) /* durable, but the claimer does not know it yet */
-        usleep(200);
+    bool missed = noted(&geometry, 2) != 0;
+    while ((noted(&geometry, 0) == 0 || noted(&geometry, 1) == 0) && !joiner.ended)
+        usleep(200); /* until they are durable, which the claimer does not know yet */
     record.who.nonce.bytes[9] ^= 1;
     for (uint32_t d = 0; d < 2; d++) {
         pthread_mutex_lock(&bad_disks[d].lock);
         dpx_slot_encode(bad_disks[d].data + dpx_slot_block(&geometry, 0) * geometry.block_size, &geometry, d, &record);
         pthread_mutex_unlock(&bad_disks[d].lock);
     }
+    missed = missed || joiner.ended;
     usleep(100000);
     bad_disks[2].holds = false;
     pthread_join(joiner.id, NULL);
-    CHECK(joiner.status != DPX_OK);
-    CHECK_EQ(noted(&geometry, 2), 0);
+    missed = missed || joiner.status == DPX_OK;
+    if (!missed)
+        CHECK_EQ(noted(&geometry, 2), 0);
     bad_disks[0].lag = bad_disks[1].lag = 0;
     dpx_space_close(joiner.space);
+    return !missed;
+}
+
+static void a_void_claim_writes_no_note(void)
+{
+    unsigned tries = 1;
+    while (!void_before_the_third_note() && tries < 50)
+        tries++;
+    CHECK(tries < 50);
 }
 
 int main(int count, char **arguments)

@@ -143,7 +143,7 @@ static dpx_own own_block(const lockspace *made, dpx_host *host, const char *name
 /* ‡L12: the holder that was killed might be one that was stopped with its clock: it is told of the taking. */
 static void is_told(const lockspace *made, dpx_host *host, const dpx_ask *ask)
 {
-    for (uint32_t i = 0; i < 200 && !own_block(made, host, ask->name).taken; i++)
+    for (uint32_t i = 0; i < 2000 && !own_block(made, host, ask->name).taken; i++)
         usleep(5000);
     dpx_own own = own_block(made, host, ask->name);
     CHECK(own.taken && own.hold == ask->token && own.certainly_taken == ask->token);

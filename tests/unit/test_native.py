@@ -40,12 +40,13 @@ def sanitizers_work(flags: str, folder: Path) -> bool:
     ids=["plain", "sanitized", "threads"],
 )
 def test_native_rooms(sanitize: str, tmp_path: Path) -> None:
-    """`threads`: those that have some, under ThreadSanitizer; a race in any of their processes fails it."""
+    """Three at once: some compute, most wait.  `threads`: those that have some, under ThreadSanitizer, where a race in
+    any of their processes fails it."""
     if not shutil.which("make") or not shutil.which("cc"):
         left_out("needs make and a C compiler")
     if sanitize and not sanitizers_work(SANITIZERS[sanitize], tmp_path):
         left_out(f"this compiler cannot link {SANITIZERS[sanitize]}")
-    command = ["make", "-s", "-j2", "-C", str(FOLDER), "check", f"OUT={tmp_path / 'build'}"]
+    command = ["make", "-s", "-j3", "-O", "-C", str(FOLDER), "check", f"OUT={tmp_path / 'build'}"]
     if sanitize:
         command.append(f"SANITIZE={sanitize}")
     result = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
