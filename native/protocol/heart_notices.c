@@ -237,40 +237,57 @@ void dpx_heart_review(dpx_heart *heart, uint64_t now)
     }
 }
 
-static uint32_t proofs_of(const dpx_heart *heart, uint32_t version)
+/* A chain ran through on this disk, and announced these notices. */
+static bool announced_on(const dpx_heart *heart, uint32_t disk, uint32_t version)
 {
-    uint32_t proofs = 0;
-    for (uint32_t d = 0; d < heart->world->geometry->disks; d++)
-        proofs += heart->channels[d].proved != 0 && heart->channels[d].proved_version >= version;
-    return proofs;
+    const struct heart_channel *channel = &heart->channels[disk];
+    return channel->proved != 0 && channel->proved_version >= version;
 }
 
-/* Disks that show, after the notice was durable there, the very record that is certified there. */
-static uint32_t disks_confirming(const dpx_heart *heart, uint32_t slot)
+static uint32_t disks_announcing(const dpx_heart *heart, uint32_t version)
 {
     uint32_t disks = 0;
+    for (uint32_t d = 0; d < heart->world->geometry->disks; d++)
+        disks += announced_on(heart, d, version);
+    return disks;
+}
+
+/* After the notice was durable there, the disk shows the very record that is certified there. */
+static bool confirms(const dpx_heart *heart, uint32_t disk, uint32_t slot)
+{
+    uint32_t certificate = heart->channels[disk].certificates[slot];
+    return heart->channels[disk].read_once && certificate != 0 && certificate == shown_checksum(heart, disk, slot);
+}
+
+/* Disks that bear the sentence out, each for itself, by a look after the notice: silent for T_dead, and not merely
+ * unmoved since it was passed.  (Who was paused and goes on may have moved on one of those just before, and beat where
+ * we do not look again.) */
+static uint32_t disks_agreeing(const dpx_heart *heart, uint32_t slot)
+{
+    const struct sentence *sentence = &heart->sentences[slot];
+    uint32_t disks = 0;
     for (uint32_t d = 0; d < heart->world->geometry->disks; d++) {
-        const struct heart_channel *channel = &heart->channels[d];
-        bool after = channel->proved != 0 && channel->proved_version >= heart->sentences[slot].version;
-        uint32_t certificate = channel->certificates[slot];
-        disks += after && channel->read_once && certificate != 0 && certificate == shown_checksum(heart, d, slot);
+        if (!announced_on(heart, d, sentence->version))
+            continue;
+        disks += sentence->fenced || (sentence->certified ? confirms(heart, d, slot)
+                                                          : dpx_peers_silent_on(heart->world->peers, slot, d));
     }
     return disks;
 }
 
-/* The notice is durable and announced on a majority, and the slot was read after that, on
- * each of those disks: unmoved means dead; or, by a certificate, what is certified there. */
+/* The notice is durable and announced on a majority, and the slot was read after that, on each of those disks: silent
+ * means dead; or, by a certificate, what is certified there. */
 void dpx_heart_execute(dpx_heart *heart)
 {
     dpx_peers *peers = heart->world->peers;
+    uint32_t majority = dpx_majority(heart->world->geometry);
     for (uint32_t slot = 0; slot < heart->world->geometry->max_hosts; slot++) {
         struct sentence *sentence = &heart->sentences[slot];
         const dpx_peer *peer = &peers->slots[slot];
-        if (sentence->generation == 0 || sentence->done ||
-            proofs_of(heart, sentence->version) < dpx_majority(heart->world->geometry))
+        if (sentence->generation == 0 || sentence->done || disks_announcing(heart, sentence->version) < majority)
             continue;
         bool unmoved = peer->changes == sentence->base_changes;
-        if (unmoved && sentence->certified && disks_confirming(heart, slot) < dpx_majority(heart->world->geometry))
+        if (unmoved && disks_agreeing(heart, slot) < majority)
             continue; /* another disk may yet do so */
         if (!unmoved) {
             *sentence = (struct sentence){0}; /* it lives, or lived: a new silence must come first */

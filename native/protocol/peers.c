@@ -277,6 +277,13 @@ bool dpx_peers_silent(const dpx_peers *peers, uint32_t slot)
     return peer->still_to > peer->still_from && peer->still_to - peer->still_from >= owner_dead_time(peers, peer);
 }
 
+bool dpx_peers_silent_on(const dpx_peers *peers, uint32_t slot, uint32_t disk)
+{
+    const dpx_sight *sight = &peers->slots[slot].sights[disk];
+    uint64_t dead_time = owner_dead_time(peers, &peers->slots[slot]);
+    return sight->seen && sight->to > sight->from && sight->to - sight->from >= dead_time;
+}
+
 /* A flag may tell of a new owner before the slots have been looked at again: what was silent until
  * then was the one before it (simulated history 11930910). */
 bool dpx_peers_wanted_silent(const dpx_peers *peers, uint32_t slot)

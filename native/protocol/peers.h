@@ -95,6 +95,9 @@ bool dpx_peers_dead(const dpx_peers *peers, const dpx_incarnation *who);
 /* Unmoved for T_dead (of the owner's times): a notice may be written. */
 bool dpx_peers_silent(const dpx_peers *peers, uint32_t slot);
 
+/* This disk, for itself. */
+bool dpx_peers_silent_on(const dpx_peers *peers, uint32_t slot, uint32_t disk);
+
 /* … about the generation that is wanted: it was there before the last look, and not only since. */
 bool dpx_peers_wanted_silent(const dpx_peers *peers, uint32_t slot);
 

@@ -98,7 +98,7 @@ inline certify(d)
     d_step { certified[d] = record[d]; base[d] = written[d] }
 }
 
-proctype reader() /* heart_notices.c:sentence_by_certificate, disks_confirming */
+proctype reader() /* heart_notices.c:sentence_by_certificate, confirms */
 {
     byte certificate[3] = NONE, first, confirmed;
     certify(0);

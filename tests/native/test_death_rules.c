@@ -423,6 +423,45 @@ static void test_who_moves_after_the_notice_is_not_buried(void)
     close_scene(&s);
 }
 
+/* ‡D3: … on disks that were silent themselves: B was about to judge A by disks 0 and 1.  A's clock goes on, and A beats
+ * on 1 and 2, before a notice is there; on 0 a late claim lies over its record.  B cannot read 1 any more, and 2 stands
+ * still, too, from the beat that A made there (the model death3.pml). */
+static void test_a_disk_that_moved_confirms_no_death(void)
+{
+    scene s;
+    open_scene(&s, 3);
+    const uint64_t dead_time = dpx_dead_time(40 * DPX_SECOND, 10 * DPX_SECOND, 10 * DPX_SECOND);
+    uint64_t stood_still = s.disks.now;
+    dpx_slot_record late = record_of(DPX_SLOT_CLAIMING, s.a.world.self.generation + 1, 1, 9);
+    late.who.slot = s.a.world.self.slot;
+    put_record(&s.disks, 0, &late);
+    pass_time(&s, 6 * DPX_SECOND, 0);
+    fall_silent(&s);
+    dpx_request *requests[DPX_MAX_DISKS];
+    begin_beat(&s, &s.b, requests);
+    answer(&s, &s.b, requests[0]);
+    answer(&s, &s.b, requests[1]); /* a heartbeat: sentence is passed */
+    CHECK_EQ(dpx_heart_count(s.b.heart).notices, 1);
+    uint64_t real = s.disks.now, beats = dpx_heart_count(s.a.heart).beats;
+    s.disks.now = stood_still + 6 * DPX_SECOND;
+    host_beat(&s.a);
+    CHECK_EQ(dpx_heart_count(s.a.heart).beats, beats + 1);
+    uint64_t lives_on = s.a.world.lifetime_end - s.disks.now;
+    s.disks.now = real;
+    answer(&s, &s.b, requests[2]);
+    s.disks.fail_writes[1] = s.disks.fail_reads[1] = 5;
+    for (int beat = 0; beat < 4; beat++, s.disks.now += DPX_SECOND) {
+        dpx_heart_hurry(s.b.heart);
+        host_beat(&s.b);
+    }
+    CHECK(s.disks.now < real + lives_on && dpx_heart_end(s.a.heart) == DPX_ALIVE);
+    CHECK(!dpx_peers_dead(s.b.world.peers, &s.a.world.self));
+    for (uint64_t end = s.disks.now + dead_time; s.disks.now < end; s.disks.now += DPX_SECOND)
+        host_beat(&s.b); /* A stands still again: a new silence will do, of whatever two disks */
+    CHECK(dpx_peers_dead(s.b.world.peers, &s.a.world.self));
+    close_scene(&s);
+}
+
 /* ‡S1: a notice stays until the slot has come past it.  The claim that was judged is damaged now, and what is left
  * shows the slot free before it: who claimed that very generation would be dead from the start (history 50120341). */
 static void test_a_notice_outlives_an_earlier_free_record(void)
@@ -515,6 +554,7 @@ int main(void)
     RUN(test_later_copies_of_a_leftover_prove_nothing);
     RUN(test_a_notice_counts_when_it_is_durable);
     RUN(test_who_moves_after_the_notice_is_not_buried);
+    RUN(test_a_disk_that_moved_confirms_no_death);
     RUN(test_a_notice_outlives_an_earlier_free_record);
     RUN(test_who_came_after_the_last_look_is_not_silent);
     RUN(test_a_notice_about_a_later_claim_is_about_us);
