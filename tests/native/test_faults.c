@@ -259,7 +259,9 @@ static bool await_record(const dpx_geometry *geometry, uint32_t disk, dpx_slot_r
 {
     uint64_t deadline = dpx_now() + 2 * SECOND;
     do {
+        pthread_mutex_lock(&bad_disks[disk].lock);
         dpx_slot_decode(bad_disks[disk].data + dpx_slot_block(geometry, 0) * geometry->block_size, record);
+        pthread_mutex_unlock(&bad_disks[disk].lock);
         usleep(200);
     } while (record->state != DPX_SLOT_CLAIMING && dpx_now() < deadline);
     return record->state == DPX_SLOT_CLAIMING;
@@ -267,7 +269,11 @@ static bool await_record(const dpx_geometry *geometry, uint32_t disk, dpx_slot_r
 
 static uint64_t noted(const dpx_geometry *geometry, uint32_t disk)
 {
-    return dpx_block_key(bad_disks[disk].data + dpx_notice_block(geometry, 0, 0) * geometry->block_size).generation;
+    uint64_t block = dpx_notice_block(geometry, 0, 0);
+    pthread_mutex_lock(&bad_disks[disk].lock);
+    uint64_t generation = dpx_block_key(bad_disks[disk].data + block * geometry->block_size).generation;
+    pthread_mutex_unlock(&bad_disks[disk].lock);
+    return generation;
 }
 
 /* The third disk is about to write the claimer's note when the claim turns out to be void: that write is not issued
