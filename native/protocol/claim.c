@@ -224,7 +224,7 @@ static void start_note(dpx_claim *claim)
 static void start_active(dpx_claim *claim)
 {
     claim->record.state = DPX_SLOT_ACTIVE;
-    claim->record.sequence++;
+    claim->record.sequence = DPX_CLAIM_ACTIVE;
     claim->record.counter++;
     enter(claim, PHASE_ACTIVE);
     claim->wake = claim->world->lifetime_end;

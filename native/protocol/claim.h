@@ -10,6 +10,7 @@ typedef struct dpx_claim dpx_claim;
 #define DPX_ANY_SLOT UINT32_MAX
 
 #define DPX_CLAIM_NOTE 1u /* sequence of the notice blocks that a claim writes */
+#define DPX_CLAIM_ACTIVE 2u /* … and of the active record that ends it; those of heartbeats come after */
 
 size_t dpx_claim_memory(const dpx_geometry *geometry);
 

@@ -346,12 +346,16 @@ void dpx_heart_complete(dpx_heart *heart, dpx_request *request, uint64_t now)
     case LINK_LOOK:
         if (dpx_heart_look_ok(heart, request->disk, now))
             channel->link = LINK_RECORD;
+        else if (heart->end == DPX_ALIVE && channel->yields && channel->durable == 0)
+            channel->link = LINK_NOTICES; /* no claim keeps an owner's notices from being mended */
         else if (heart->end == DPX_ALIVE)
             break_chain(heart, channel, now);
         break;
     case LINK_NOTICES:
         channel->durable = channel->version;
         channel->link = LINK_RECORD;
+        if (channel->yields)
+            break_chain(heart, channel, now);
         break;
     case LINK_RECORD:
         heart->world->peers->counter[request->disk] = channel->counter;

@@ -71,7 +71,8 @@ static bool replaced(const dpx_heart *heart, const dpx_slot_record *shown)
 }
 
 /* ‡S21: our own notices, if they are damaged or lie under an earlier writer's, are written anew before the next record.
- * A later owner's are no late note: whoever has the slot by now, we left it, and know nothing of that. */
+ * A later owner's are no late note: whoever has the slot by now, we left it, and know nothing of that.  Nor do we know
+ * of notices of ours that this memory has not written yet. */
 static void look_at_own_notices(dpx_heart *heart, uint32_t disk)
 {
     const dpx_geometry *geometry = heart->world->geometry;
@@ -79,9 +80,11 @@ static void look_at_own_notices(dpx_heart *heart, uint32_t disk)
     const dpx_incarnation *self = &heart->world->self;
     for (uint32_t part = 0; part < geometry->notice_blocks; part++) {
         const uint8_t *data = channel->own_read + (size_t)part * geometry->block_size;
-        if (!dpx_notices_of(geometry, disk, self->slot, part, self, data) ||
-            dpx_block_key(data).sequence != channel->durable)
+        bool ours = dpx_notices_of(geometry, disk, self->slot, part, self, data);
+        if (!ours || dpx_block_key(data).sequence != channel->durable)
             channel->durable = 0;
+        if (ours && dpx_block_key(data).sequence > heart->version)
+            dpx_heart_end_with(heart, DPX_END_REVERTED);
         if (dpx_notices_believed(geometry, disk, self->slot, part, NULL, data) &&
             dpx_notice_writer(data, self->slot).generation > self->generation)
             end_for(heart, DPX_END_REPLACED);
@@ -125,6 +128,7 @@ bool dpx_heart_look_ok(dpx_heart *heart, uint32_t disk, uint64_t now)
     struct heart_channel *channel = &heart->channels[disk];
     uint32_t slot = heart->world->self.slot;
     dpx_slot_record shown;
+    channel->yields = false;
     channel->gone = lockspace_gone(heart, disk);
     if (disks_gone(heart) >= dpx_majority(geometry))
         dpx_heart_end_with(heart, DPX_END_GONE);
@@ -134,7 +138,8 @@ bool dpx_heart_look_ok(dpx_heart *heart, uint32_t disk, uint64_t now)
     if (!dpx_record_sound(geometry, disk, slot, channel->look[1]))
         return heart->end == DPX_ALIVE; /* damage: the write mends it */
     dpx_slot_decode(channel->look[1], &shown);
-    if (claim_may_hold(heart, disk, &shown, now)) {
+    channel->yields = claim_may_hold(heart, disk, &shown, now);
+    if (channel->yields) {
         heed_while_waiting(heart, disk);
         return false;
     }
@@ -173,9 +178,16 @@ static void heed_block(dpx_heart *heart, const uint8_t *data, uint32_t part)
         heed_entry(heart, first + i, dpx_notice_entry(data, i).about);
 }
 
-/* ‡S21: beside a record without an owner (claiming, free) or a damaged one, a block is believed if it is known: the one
- * that was believed before, or that the own claim read; or once both have stood for S / 2, to the bit.  An owner that
- * lives below such a record writes its own much sooner, and mends its notices first. */
+/* Below it an owner may live, and the one that it names, if any, has held nobody dead yet: a claim's last record comes
+ * before its first heartbeat. */
+static bool hides_owner(const dpx_slot_record *record)
+{
+    return record->state != DPX_SLOT_ACTIVE || record->sequence == DPX_CLAIM_ACTIVE;
+}
+
+/* ‡S21: beside such a record, or a damaged one, a block is believed if it is known: the one that was believed before,
+ * or that the own claim read; or once it has stood for S / 2, to the bit.  An owner that lives mends its notices much
+ * sooner, whatever comes to lie over its record: so how long that has stood says nothing. */
 static bool block_believed(const dpx_heart *heart, uint32_t disk, uint32_t slot, uint32_t block, bool stood)
 {
     const dpx_geometry *geometry = heart->world->geometry;
@@ -187,7 +199,7 @@ static bool block_believed(const dpx_heart *heart, uint32_t disk, uint32_t slot,
         return true;
     if (row)
         dpx_slot_decode(row, &record);
-    return record.state != DPX_SLOT_ACTIVE && (block == channel->known[slot] || stood);
+    return hides_owner(&record) && (block == channel->known[slot] || stood);
 }
 
 static void look_at_block(dpx_heart *heart, uint32_t disk, uint32_t slot, bool *nobody)
@@ -201,7 +213,7 @@ static void look_at_block(dpx_heart *heart, uint32_t disk, uint32_t slot, bool *
     uint32_t block = dpx_block_identity(data, geometry, sound);
     uint32_t row = dpx_block_identity(dpx_heart_row(channel, geometry, slot), geometry, channel->sound[slot]);
     bool row_stood = row == channel->shown[slot];
-    if (!row_stood || block != channel->blocks[slot])
+    if (block != channel->blocks[slot])
         channel->stood_from[slot] = channel->table_completed;
     bool stood = channel->table_issued >= channel->stood_from[slot] + geometry->outage_tolerance / 2;
     channel->shown[slot] = row;

@@ -27,7 +27,7 @@ struct heart_channel {
     bool *sound;        /* which records of table[front] are: looked at once, when it was read */
     uint32_t *shown;    /* what its records are, to the bit */
     uint32_t *blocks;   /* what its notice blocks about us were, to the bit, when last read … */
-    uint64_t *stood_from; /* … and since when it and the record have been so */
+    uint64_t *stood_from; /* … and since when they have been so */
     uint32_t *known;    /* … and which of them was last believed; 0: none */
     uint32_t *clear;    /* … of each slot when its notices were known to say nothing of us; 0: never yet */
     uint32_t *certificates; /* of entries[], on this disk */
@@ -40,6 +40,7 @@ struct heart_channel {
     bool gone;              /* the last look showed another lockspace, or none */
     uint32_t claim;         /* … or a claim of a later generation: which one (0: none) … */
     uint64_t claim_since;   /* … and since when */
+    bool yields;            /* … and nothing is written over it yet, but the notices are kept as they are to be */
     bool freed;             /* leaving: the free record is durable here … */
     bool spent;             /* … or may be, for all that is known: never written twice */
     uint64_t issue;         /* of the chain under way */

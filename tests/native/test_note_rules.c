@@ -127,6 +127,19 @@ static void test_an_owner_that_the_host_has_met_is_found(void)
     disks_free(&disks);
 }
 
+static uint8_t *notices_of(scene *s, uint32_t slot)
+{
+    return disk_block(&s->disks, 0, dpx_notice_block(&s->disks.geometry, slot, 0));
+}
+
+static uint32_t unowned_slot(const scene *s)
+{
+    uint32_t slot = 0;
+    while (slot == s->a.world.self.slot || slot == s->b.world.self.slot || slot == s->c.world.self.slot)
+        slot++;
+    return slot;
+}
+
 /* ‡S8: a joined host that reclaims a slot is shown a table of before its last heartbeat. */
 static void test_an_old_table_is_no_reason_to_claim(void)
 {
@@ -145,15 +158,87 @@ static void test_an_old_table_is_no_reason_to_claim(void)
         dpx_slot_record me = host_record(&c.host, 2);
         c.host.world.peers = s.b.world.peers;
         c.claim = dpx_claim_place(host_memory(&c.host, 1, dpx_claim_memory(g)), &c.host.world);
-        uint32_t slot = 0;
-        while (slot == s.a.world.self.slot || slot == s.b.world.self.slot || slot == s.c.world.self.slot)
-            slot++;
-        dpx_claim_begin(c.claim, &me, &nonce, slot, true, s.disks.now, s.disks.now);
+        dpx_claim_begin(c.claim, &me, &nonce, unowned_slot(&s), true, s.disks.now, s.disks.now);
         CHECK_EQ(run_claim(&c) == DPX_DONE, !old);
         CHECK_EQ(c.writes == 0, old);
         host_forget(&c.host);
         close_scene(&s);
     }
+}
+
+/* ‡S21: the claim of a note's author was overwritten, and claims that were long under way go on landing there: the
+ * block counts once it has stood for S / 2, whatever came beside it (stretched histories 5023128, 5027177, 5076157,
+ * 5099720).  So it does beside the last record of a claim that came to nothing, but not beside one of a heartbeat. */
+static void test_late_claims_keep_no_block_from_being_believed(void)
+{
+    enum { CLAIMS, CLAIMED, BEATEN, WAYS };
+    for (int beside = 0; beside < WAYS; beside++) {
+        scene s;
+        open_scene(&s, 1);
+        uint64_t S = s.disks.geometry.outage_tolerance;
+        enum dpx_slot_state state = beside == CLAIMS ? DPX_SLOT_CLAIMING : DPX_SLOT_ACTIVE;
+        dpx_slot_record shown = record_of(state, 1, beside == BEATEN ? 3 : 2, 9);
+        shown.who.slot = unowned_slot(&s);
+        put_record(&s.disks, 0, &shown);
+        put_note(&s.disks, 0, shown.who.slot, 1);
+        for (uint64_t begun = s.disks.now; s.disks.now < begun + 3 * S; s.disks.now += DPX_SECOND) {
+            if (beside == CLAIMS && (s.disks.now - begun) % (S / 4) == 0) {
+                shown.who.nonce.bytes[0]++;
+                put_record(&s.disks, 0, &shown);
+            }
+            host_beat(&s.a);
+            CHECK(s.disks.now > begun + S / 2 || s.a.world.lifetime_end <= begun + S);
+        }
+        CHECK_EQ(dpx_heart_end(s.a.heart), beside == BEATEN ? DPX_END_LIFETIME : DPX_ALIVE);
+        close_scene(&s);
+    }
+}
+
+/* ‡S21: B holds A dead.  A claim of B's slot, over which B writes nothing for a while (‡S22), and a late note, over B's
+ * notices, land: those are mended at once, and A learns from them. */
+static void test_no_claim_keeps_notices_from_being_mended(void)
+{
+    scene s;
+    open_scene(&s, 1);
+    uint64_t stood_still = s.disks.now;
+    fall_silent(&s);
+    host_beat(&s.b);
+    host_beat(&s.b);
+    CHECK(dpx_peers_dead(s.b.world.peers, &s.a.world.self));
+    uint32_t slot = s.b.world.self.slot;
+    dpx_slot_record claim = record_of(DPX_SLOT_CLAIMING, s.b.world.self.generation + 1, 1, 9), shown;
+    claim.who.slot = slot;
+    put_record(&s.disks, 0, &claim);
+    put_note(&s.disks, 0, slot, s.b.world.self.generation);
+    s.disks.now += 5 * DPX_SECOND;
+    host_beat(&s.b);
+    dpx_slot_decode(disk_block(&s.disks, 0, dpx_slot_block(&s.disks.geometry, slot)), &shown);
+    CHECK(dpx_incarnation_equal(&shown.who, &claim.who));
+    CHECK(dpx_notice_entry(notices_of(&s, slot), s.a.world.self.slot).about != 0);
+    s.disks.now = stood_still + 6 * DPX_SECOND;
+    host_beat(&s.a);
+    CHECK_EQ(dpx_heart_end(s.a.heart), DPX_END_NOTICE);
+    close_scene(&s);
+}
+
+/* ‡S22: … unless this memory never wrote what lies there: then it is an old one, whatever hides the own record. */
+static void test_notices_of_a_later_memory_are_the_end(void)
+{
+    scene s;
+    open_scene(&s, 1);
+    const dpx_geometry *g = &s.disks.geometry;
+    const dpx_notice entries[DPX_BLOCK_MAX / 8] = {0};
+    const dpx_incarnation *self = &s.a.world.self;
+    dpx_slot_record claim = record_of(DPX_SLOT_CLAIMING, self->generation + 1, 1, 9);
+    claim.who.slot = self->slot;
+    put_record(&s.disks, 0, &claim);
+    dpx_notice_encode(notices_of(&s, self->slot), g, 0, 0, self, DPX_CLAIM_NOTE + 1, 0, entries);
+    uint64_t writes = s.disks.writes;
+    s.disks.now += 6 * DPX_SECOND;
+    host_beat(&s.a);
+    CHECK_EQ(dpx_heart_end(s.a.heart), DPX_END_REVERTED);
+    CHECK_EQ(s.disks.writes, writes);
+    close_scene(&s);
 }
 
 int main(void)
@@ -164,5 +249,8 @@ int main(void)
     RUN(test_no_record_without_its_notices);
     RUN(test_no_notices_without_the_claim);
     RUN(test_an_owner_that_the_host_has_met_is_found);
+    RUN(test_late_claims_keep_no_block_from_being_believed);
+    RUN(test_no_claim_keeps_notices_from_being_mended);
+    RUN(test_notices_of_a_later_memory_are_the_end);
     return check_finish("test_note_rules");
 }
