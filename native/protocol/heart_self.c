@@ -34,8 +34,9 @@ static void heed_entry(dpx_heart *heart, uint32_t slot, uint32_t entry)
 
 /* ---- the look before the write ---- */
 
-/* Nothing of this lockspace is here any more: it was formatted anew, or wiped.  What is merely damaged is not gone, it
- * can be repaired; so can a superblock of zeros, while the own record stands. */
+/* Nothing of this lockspace is here any more: it was formatted anew, or wiped; or this is another one of its disks.
+ * What is merely damaged is not gone, it can be repaired; so can a superblock of zeros, or one of another disk, while
+ * the own record stands behind it. */
 static bool lockspace_gone(const dpx_heart *heart, uint32_t disk)
 {
     const dpx_geometry *geometry = heart->world->geometry;
@@ -44,10 +45,12 @@ static bool lockspace_gone(const dpx_heart *heart, uint32_t disk)
     uint32_t index;
     uint64_t sequence;
     dpx_flaw flaw = dpx_superblock_decode(channel->look[0], geometry->block_size, &found, &index, &sequence);
-    if (flaw == DPX_SOUND)
-        return !dpx_uuid_equal(&found.uuid, &geometry->uuid) || index != disk;
     uint64_t own = dpx_slot_block(geometry, heart->world->self.slot);
     dpx_flaw record = dpx_block_check(channel->look[1], geometry, DPX_KIND_SLOT, disk, own);
+    if (flaw == DPX_SOUND && !dpx_uuid_equal(&found.uuid, &geometry->uuid))
+        return true;
+    if (flaw == DPX_SOUND)
+        return index != disk && record != DPX_SOUND;
     return record == DPX_FLAW_LOCKSPACE || (record == DPX_FLAW_ZEROED && flaw == DPX_FLAW_ZEROED);
 }
 

@@ -267,10 +267,11 @@ static void test_a_notice_is_met_while_a_claim_is_waited_for(void)
     close_scene(&s);
 }
 
-/* ‡S22: formatted anew under a running host, wiped, or merely damaged. */
+/* ‡S22: formatted anew under a running host, wiped, another disk, or merely damaged: so is a superblock over which
+ * another disk's was written, while the own record behind it is this disk's. */
 static void test_a_lockspace_that_is_gone_is_left_alone(void)
 {
-    enum { ANEW, WIPED, OTHER_DISK, RECORD_ANEW, DAMAGED, ZEROED, CASES };
+    enum { ANEW, WIPED, OTHER_DISK, RECORD_ANEW, DAMAGED, ZEROED, OVERWRITTEN, CASES };
     for (int how = 0; how < CASES; how++) {
         scene s;
         open_scene(&s, 1);
@@ -284,11 +285,13 @@ static void test_a_lockspace_that_is_gone_is_left_alone(void)
             memset(superblock, 0, 512);
         else if (how == DAMAGED || how == RECORD_ANEW)
             superblock[300] ^= 1;
-        if (how == OTHER_DISK) {
+        if (how == OTHER_DISK || how == OVERWRITTEN) {
             other = s.disks.geometry;
             other.disks = 3;
             dpx_superblock_encode(superblock, &other, 1, 1, 0);
         }
+        if (how == OTHER_DISK)
+            dpx_empty_encode(disk_block(&s.disks, 0, own), &other, 1, own, 0);
         if (how == WIPED)
             memset(disk_block(&s.disks, 0, own), 0, 512);
         if (how == RECORD_ANEW)
