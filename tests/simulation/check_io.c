@@ -396,6 +396,8 @@ void check_landed(world *w, flight *f)
         header_landed(w, f, place.area);
     } else if (place.kind == DPX_KIND_OWN) {
         own_landed(w, f, &place);
+    } else if (place.kind == DPX_KIND_NOTICE) {
+        t->noted_at[place.slot] = w->now;
     } else if (place.kind == DPX_KIND_SLOT) {
         dpx_slot_record record;
         dpx_slot_decode(f->data, &record);

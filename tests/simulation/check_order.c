@@ -78,6 +78,7 @@ void check_reset(world *w)
     memset(t->slot_generation, 0, sizeof t->slot_generation);
     memset(t->beat_life, 0, sizeof t->beat_life);
     memset(t->beat_issued, 0, sizeof t->beat_issued);
+    memset(t->noted_at, 0, sizeof t->noted_at);
     memset(t->claim_written, 0, sizeof t->claim_written);
     memset(t->claim_life, 0, sizeof t->claim_life);
     memset(t->claim_generation, 0, sizeof t->claim_generation);

@@ -49,13 +49,31 @@ static bool orphaned_damage(const world *w, uint64_t since)
     return false;
 }
 
+/* Notices of another slot changed while this host claimed, and what lies beside them need not name their author: it is
+ * to see them stand for S / 2 before its first heartbeat counts.  A claim that took so long leaves it no time for that.
+ * It never held anything. */
+static bool joined_too_slowly(const world *w, const life *l)
+{
+    uint64_t S = w->geometry->outage_tolerance;
+    if (l->beaten || l->lifetime_end >= l->joined_local + S / 2 + S / 8)
+        return false;
+    for (uint32_t slot = 0; slot < w->geometry->max_hosts; slot++)
+        if (slot != l->who.slot && w->truth->noted_at[slot] >= l->beat_real)
+            return true;
+    return false;
+}
+
 void check_untroubled(world *w, const host *h)
 {
     const life *l = &w->truth->lives[h->life];
     if (!w->stretched || w->geometry->block_size > 512 || h->state != HOST_JOINED || l->paused)
         return;
     uint64_t since = l->beat_real; /* its last heartbeat was issued */
-    if (untroubled_since(w, h, since) && !orphaned_damage(w, since))
+    if (!untroubled_since(w, h, since) || orphaned_damage(w, since))
+        return;
+    if (joined_too_slowly(w, l))
+        outcome_note(w, OUT_EXCUSED_JOINER);
+    else
         violate(w, VIOLATION_LIFETIME, "h%u's lifetime ran out, though its disks answered all the time", h->index);
 }
 

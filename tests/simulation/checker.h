@@ -26,6 +26,7 @@ typedef struct life {
     uint64_t overtaken_at; /* real, when it went on all the same */
     dpx_incarnation who;
     uint64_t started;     /* real */
+    uint64_t joined_local;
     uint64_t lifetime_end;/* local */
     uint64_t beat_real;   /* when the heartbeat was issued that the lifetime counts from */
     uint64_t thawed_local;/* end of the last pause */
@@ -106,6 +107,7 @@ typedef struct truth {
     uint64_t slot_generation[MAX_SLOTS];
     uint16_t beat_life[MAX_SLOTS][DPX_MAX_DISKS]; /* whose heartbeat landed last, + 1 */
     uint64_t beat_issued[MAX_SLOTS][DPX_MAX_DISKS]; /* … issued by its clock */
+    uint64_t noted_at[MAX_SLOTS];         /* when notices of this slot last landed, on whatever disk */
     uint64_t claim_written[MAX_SLOTS];    /* last claiming record, by whom and when */
     uint16_t claim_life[MAX_SLOTS];
     uint64_t claim_generation[MAX_SLOTS];

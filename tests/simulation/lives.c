@@ -177,6 +177,7 @@ void check_joined(world *w, host *h)
     l->who = record->who;
     l->lifetime_end = h->world.lifetime_end;
     uint64_t local = local_now(w, h);
+    l->joined_local = local;
     l->beat_real = clock_was(&w->boxes[h->box], l->lifetime_end - w->geometry->outage_tolerance);
     if (l->claimed_paused) /* since when others may have seen it is hard to say */
         l->beat_real = l->started;
