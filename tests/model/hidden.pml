@@ -11,6 +11,8 @@
  *   -DDAMAGE         at any time the notice block turns to garbage
  *   -DDAMAGE_RECORD  … the owner's record
  *   -DSELF_NOTE      the late note is that of the late claim's author (sent to a disk on which its claim had failed)
+ *   -DSTOOD          a block counts, too, if the owner, should it live, has looked at it since it was first seen
+ *   -DYIELDS         the owner may leave a late claim over its record alone for as long as it likes
  *   -DLENIENT        as it was until these gaps were found: beside its owner's record a block of a later generation counts,
  *                    too, and beside a claiming or damaged one any
  */
@@ -37,7 +39,10 @@
 #define writer(block) (block / 8)
 #define generation(who) (who == FORMER -> 1 : (who == OWNER -> 2 : (who == EARLIER -> CLAIMER : NOTE)))
 #define claim_of(who) (who * 8)
-#define claiming(shown) (shown == claim_of(OWNER) || writer(shown) == LATE || writer(shown) == EARLIER)
+/* A claim's last record is as good as a claim: its author has held nobody dead yet. */
+#define ended_claim (OWNER * 8 + 1)
+#define claiming(shown) \
+    (shown == claim_of(OWNER) || shown == ended_claim || writer(shown) == LATE || writer(shown) == EARLIER)
 #ifdef SELF_NOTE
 #define LATE_NOTER LATE
 #else
@@ -51,6 +56,7 @@ byte beat;                     /* the victim's record: the number of its write; 
 
 /* what is true */
 byte completed;                /* the victim's last heartbeat that completed */
+byte looks;                    /* looks of the owner at its notices, with what they led to */
 bool buried, died;             /* the owner holds the victim dead; the owner died */
 byte base;                     /* … on account of that record */
 
@@ -62,7 +68,7 @@ inline weigh_block() /* notices.c:dpx_notices_believed */
     :: notices == GARBAGE -> believed = false
 #ifndef LENIENT
     :: notices != GARBAGE && (shown == GARBAGE || claiming(shown)) ->
-        believed = notices == known || (shown != GARBAGE && writer(shown) == writer(notices))
+        believed = notices == known || (shown != GARBAGE && writer(shown) == writer(notices)) || stood
     :: notices != GARBAGE && shown != GARBAGE && !claiming(shown) -> believed = writer(shown) == writer(notices)
 #else
     :: notices != GARBAGE && (shown == GARBAGE || claiming(shown)) -> believed = true
@@ -79,6 +85,14 @@ inline weigh_block() /* notices.c:dpx_notices_believed */
 inline heed() /* heart_self.c:dpx_heart_nobody_names_us */
 {
     d_step {
+        stood = false;
+#ifdef STOOD /* S / 2 have passed: an owner that lives has looked in between, from beginning to end */
+        stood = notices == first && issued >= first_looks + 2;
+        if
+        :: notices != first -> first = notices; first_looks = looks
+        :: else
+        fi;
+#endif
         weigh_block();
         before = last;
         last = (shown == GARBAGE -> 0 : shown);
@@ -129,6 +143,8 @@ proctype victim()
     byte known;  /* notices that hid nothing when they were read */
     byte seen;   /* … that were believed last */
     byte before;
+    byte first, first_looks, issued; /* notices as they are since when; when the heartbeat began */
+    bool stood;
     bool believed, nobody, ended;
 #ifndef NO_S20_BEFORE
     vouch();
@@ -141,7 +157,7 @@ proctype victim()
     do
     :: counter < BEATS && !ended ->
         counter++;
-        beat = counter;
+        atomic { beat = counter; issued = looks }
         if
         :: shown = record; notices = block
         :: notices = block; shown = record
@@ -162,7 +178,7 @@ proctype victim()
 proctype owner()
 {
     byte silent, count, own = claim_of(OWNER), moves;
-    bool stands, sentenced;
+    bool stands, sentenced, yields;
     record = claim_of(OWNER);
     atomic { record == claim_of(OWNER) && writer(block) == FORMER -> skip } /* claim.c: the check */
     block = own;                                                            /* its note */
@@ -184,9 +200,28 @@ proctype owner()
             :: skip
             fi
         }
+        yields = false;
+#ifdef YIELDS
         if
+        :: writer(record) == LATE -> yields = true
+        :: skip
+        fi;
+#endif
+        if
+#ifdef NO_S21_MENDED
+        :: !stands && yields
+        :: !stands && !yields -> block = own
+#else
         :: !stands -> block = own          /* its notices … */
+#endif
         :: stands
+        fi;
+#ifdef STOOD
+        looks++;
+#endif
+        if
+        :: yields -> goto next
+        :: else
         fi;
         count++;
         record = OWNER * 8 + count;        /* … then the record … */
@@ -196,6 +231,7 @@ proctype owner()
             :: else
             fi
         }
+next:   skip
     :: died = true; break
     :: moves == MOVES -> break
     od
