@@ -348,6 +348,26 @@ def test_a_superblock_overwritten_while_it_is_open(make_space: Maker) -> None:
     assert space.check() == []
 
 
+def test_superblocks_overwritten_under_a_holder_end_nobody(make_space: Maker) -> None:
+    """The records behind them stand: a heartbeat goes on writing there."""
+    space = make_space(3, outage_tolerance=4.0)
+    source = read_block(space, 0, 2)
+    with space.join() as host:
+        lease = host.acquire("vm")
+        overwrite(space, 0, source)
+        overwrite(space, 1, source)
+        before = host.status().beats
+        end = time.monotonic() + 10
+        while host.status().beats < before + 4 and time.monotonic() < end:
+            time.sleep(0.05)
+        assert host.status().beats >= before + 4
+        assert lease.held
+        lease.release()
+    assert [finding.kind for finding in space.check()] == ["foreign-superblock"] * 2
+    space.close()
+    assert rebuild_superblocks(space.paths) == list(space.paths[:2])
+
+
 def test_superblocks_of_other_disks_are_rebuilt(make_space: Maker) -> None:
     space = make_space(3)
     sources = [read_block(space, 0, disk) for disk in range(3)]
