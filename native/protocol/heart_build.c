@@ -22,6 +22,7 @@ static void build_look(dpx_heart *heart, uint32_t disk)
     const dpx_geometry *geometry = heart->world->geometry;
     struct heart_channel *channel = &heart->channels[disk];
     uint32_t self = heart->world->self.slot;
+    channel->issued = heart->record.sequence;
     add_read(channel, 0, 1, channel->look[0]);
     add_read(channel, dpx_slot_block(geometry, self), 1, channel->look[1]);
     for (uint32_t part = 0; part < geometry->notice_blocks; part++)

@@ -148,7 +148,7 @@ bool dpx_heart_look_ok(dpx_heart *heart, uint32_t disk, uint64_t now)
     }
     if (replaced(heart, &shown))
         end_for(heart, DPX_END_REPLACED);
-    else if (dpx_incarnation_equal(&shown.who, &heart->world->self) && shown.sequence > heart->record.sequence)
+    else if (dpx_incarnation_equal(&shown.who, &heart->world->self) && shown.sequence > channel->issued)
         dpx_heart_end_with(heart, DPX_END_REVERTED); /* ours, and we know nothing of it */
     return heart->end == DPX_ALIVE;
 }

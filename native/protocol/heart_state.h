@@ -37,7 +37,8 @@ struct heart_channel {
     enum heart_link link;
     bool suspect;           /* the claim's write has not returned here */
     bool due;               /* a beat wants this disk */
-    bool gone;              /* the last look showed another lockspace, or none */
+    uint64_t issued;        /* the last sequence of our records, on any disk, when the last look was issued … */
+    bool gone;              /* … which showed another lockspace, or none */
     uint32_t claim;         /* … or a claim of a later generation: which one (0: none) … */
     uint64_t claim_since;   /* … and since when */
     bool yields;            /* … and nothing is written over it yet, but the notices are kept as they are to be */

@@ -218,6 +218,37 @@ static void test_an_older_memory_is_the_end(void)
     close_scene(&s);
 }
 
+/* ‡S22: … on one disk of three, under the very sequence that goes to another disk meanwhile. */
+static void test_a_later_record_is_not_taken_for_the_next_one(void)
+{
+    scene s;
+    open_scene(&s, 3);
+    dpx_request *looks[3];
+    dpx_slot_record later;
+    dpx_slot_decode(disk_block(&s.disks, 0, dpx_slot_block(&s.disks.geometry, s.a.world.self.slot)), &later);
+    for (uint32_t d = 1; d < 3; d++) {
+        dpx_slot_record shown;
+        dpx_slot_decode(disk_block(&s.disks, d, dpx_slot_block(&s.disks.geometry, s.a.world.self.slot)), &shown);
+        later = shown.sequence > later.sequence ? shown : later;
+    }
+    later.sequence++;
+    later.counter++;
+    put_record(&s.disks, 1, &later);
+    s.disks.now += 6 * DPX_SECOND;
+    for (uint32_t d = 0; d < 3; d++) { /* all disks are asked before the first one answers */
+        looks[d] = dpx_heart_step(s.a.heart, s.disks.now);
+        CHECK(looks[d] && looks[d]->disk == d);
+        disks_carry_out(&s.disks, looks[d], s.a.world.lifetime_end);
+    }
+    dpx_heart_complete(s.a.heart, looks[0], s.disks.now);
+    dpx_request *record = dpx_heart_step(s.a.heart, s.disks.now);
+    CHECK(record && record->disk == 0 && record->write_count == 1);
+    CHECK_EQ(dpx_block_key(record->writes[0].data).sequence, later.sequence);
+    dpx_heart_complete(s.a.heart, looks[1], s.disks.now);
+    CHECK_EQ(dpx_heart_end(s.a.heart), DPX_END_REVERTED);
+    close_scene(&s);
+}
+
 /* ‡S22: somebody claims the slot.  A late write is written over, after a while; a claim in earnest, since we left the
  * slot and know nothing of it, ends us. */
 static void test_a_claim_of_the_own_slot_is_waited_for(void)
@@ -498,6 +529,7 @@ int main(void)
     RUN(test_one_flipped_bit_ends_nobody);
     RUN(test_the_newest_notices_are_carried_on);
     RUN(test_an_older_memory_is_the_end);
+    RUN(test_a_later_record_is_not_taken_for_the_next_one);
     RUN(test_a_claim_of_the_own_slot_is_waited_for);
     RUN(test_a_notice_is_met_while_a_claim_is_waited_for);
     RUN(test_a_lockspace_that_is_gone_is_left_alone);
