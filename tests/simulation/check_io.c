@@ -76,7 +76,8 @@ static void check_slot_write(world *w, const flight *f, enum unit unit, const dp
         !dpx_incarnation_equal(&record.who, &l->who))
         violate(w, VIOLATION_FOREIGN_WRITE, "h%u (%s) writes the record of slot %u", f->host, unit_names[unit],
                 place->slot);
-    l->records++;
+    l->record = record.sequence > l->record ? record.sequence : l->record;
+    l->beaten_on |= (uint8_t)(1u << f->disk);
     uint16_t owner = t->slot_owner[place->slot];
     bool leaves = record.state == DPX_SLOT_FREE; /* … on other disks already, perhaps: rules S16 and S19 */
     if (!leaves && owner != f->life + 1 && owner != 0 && !life_excused(w, f->life))
@@ -141,8 +142,9 @@ static void check_own_write(world *w, const flight *f, enum unit unit, const dpx
     }
     if (own->life != f->life + 1)
         new_owner(w, own, f->life, block.who.generation);
-    if (l->reverted && block.sequence <= own->sequence) { /* with a memory of before */
-        own->struck_at = t->replayed_at[place->area] = w->now;
+    if ((l->reverted || l->blind) && block.sequence <= own->forgotten) { /* with a memory of before */
+        outcome_note(w, OUT_EXCUSED_REVERT);
+        t->replayed_at[place->area] = w->now; /* the ballots of its later self are gone */
         return;
     }
     bool same = own->hold == block.hold && own->ballot == block.ballot;

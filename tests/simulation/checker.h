@@ -19,10 +19,14 @@ typedef struct life {
     bool claimed_stopped; /* … or it did, between a lifetime test and the issue of that write */
     bool paused;          /* … or at some time since it joined */
     bool reverted;        /* its memory went back, and it cannot know it yet: until its next heartbeat … */
-    bool blind;           /* … or, as it wrote no record since, until it has looked at its leases, within S */
+    bool blind;           /* … or, as no majority shows what it wrote of its slot since, until it has looked at its
+                             leases, within S */
     bool reverted_ever;
     bool overtaken;       /* others took what it held while its clock stood still, or went back */
-    uint32_t records;      /* of its slot, written by its heart */
+    uint64_t record;       /* highest sequence of a record that its heart issued */
+    uint64_t remembered;   /* … and of those that its memory knows of since that went back … */
+    uint8_t beaten_on;     /* … where it has written one since (disks, bits) … */
+    uint8_t told_on;       /* … and where its slot shows, or showed it, that it went back */
     uint64_t overtaken_at; /* real, when it went on all the same */
     dpx_incarnation who;
     uint64_t started;     /* real */
@@ -30,6 +34,7 @@ typedef struct life {
     uint64_t lifetime_end;/* local */
     uint64_t beat_real;   /* when the heartbeat was issued that the lifetime counts from */
     uint64_t thawed_local;/* end of the last pause */
+    uint64_t reverted_local; /* what its clock showed when it went back */
     uint64_t act_until;   /* real; of an ended life */
     uint64_t stop_until;  /* … + K + W */
     uint32_t start_time;  /* of the process, for its slot record */
@@ -60,6 +65,7 @@ typedef struct own_truth {
     uint16_t uuid;
     uint64_t generation;
     uint64_t sequence, hold, ballot; /* of the highest sequence issued */
+    uint64_t forgotten;       /* … before the memory of that life went back: it knows nothing of it */
     uint64_t issued[DPX_MAX_DISKS];  /* last sequence issued there */
     uint64_t last_exclusive;         /* highest ever issued by that life */
     uint64_t landed_sequence; /* newest that landed anywhere, and where */
@@ -68,7 +74,9 @@ typedef struct own_truth {
     uint8_t looked_on; /* disks (bits) of judging reads since the flag went up (meet.c) */
     uint8_t took_on;   /* … of those that its last taking rested on */
     uint8_t struck_on; /* … of old content there since then */
-    uint64_t struck_at; /* one disk only: when old content last came over it; 0: never */
+    uint64_t struck_at; /* one disk only: when old content last came over it; 0: never … */
+    uint64_t kept_at;   /* … and when its owner, who has not seen the area whole since, last met damage there */
+    bool seen;          /* … which it has */
     uint64_t durable_hold;
     uint64_t lowered[4];      /* holds taken down durably, and when */
     uint64_t lowered_at[4];
@@ -146,11 +154,14 @@ uint64_t life_stops_until(const world *w, uint16_t number);
 bool life_excused(const world *w, uint16_t number);
 void life_paused(world *w, uint8_t box);
 void life_thawed(world *w, uint8_t box);
+/* Its memory went back: does this record tell it so? */
+bool life_told(const life *l, const dpx_slot_record *shown);
 bool life_gone(const world *w, uint16_t number); /* ended, and its writes with it */
 void check_joined(world *w, host *h);
 void check_ended(world *w, host *h, dpx_end end);
 void check_reclaimed(world *w, host *h, const dpx_slot_record *record);
 void check_lifetime(world *w, host *h);
+void check_own_record(world *w, uint16_t number, uint32_t disk, const uint8_t *data); /* it looked at that */
 
 /* ---- check_io.c ---- */
 

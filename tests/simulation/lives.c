@@ -120,13 +120,42 @@ void life_thawed(world *w, uint8_t box)
     }
 }
 
+/* By its own clock: a machine that went back, and is paused before its first look, cannot know it all that time. */
+static bool knows_of_no_revert(const world *w, const life *l)
+{
+    uint64_t S = w->geometry->outage_tolerance;
+    if (l->reverted && l->blind)
+        return l->ended || clock_local(&w->boxes[l->box], w->now) < l->reverted_local + S;
+    return l->reverted && l->lifetime_end - S <= l->reverted_local;
+}
+
+bool life_told(const life *l, const dpx_slot_record *shown)
+{
+    if (dpx_incarnation_equal(&shown->who, &l->who))
+        return shown->sequence > l->remembered;
+    return shown->state != DPX_SLOT_CLAIMING && shown->who.generation >= l->who.generation;
+}
+
+/* A claim or damage may have come over what showed it.  Whoever has seen it on one disk has no excuse any more. */
+void check_own_record(world *w, uint16_t number, uint32_t disk, const uint8_t *data)
+{
+    life *l = life_of(w, number);
+    dpx_slot_record shown;
+    if (!l->reverted || l->beaten_on >> disk & 1)
+        return;
+    dpx_slot_decode(data, &shown);
+    if (dpx_record_sound(w->geometry, disk, l->who.slot, data) && life_told(l, &shown))
+        l->told_on = UINT8_MAX;
+    else if (l->told_on != UINT8_MAX)
+        l->told_on &= (uint8_t)~(1u << disk);
+    l->blind = (uint32_t)__builtin_popcount(l->told_on) < w->majority; /* else every heartbeat meets one */
+}
+
 bool life_excused(const world *w, uint16_t number)
 {
     const life *l = &w->truth->lives[number];
     uint64_t S = w->geometry->outage_tolerance;
-    if (l->reverted && l->blind)
-        return l->ended || clock_local(&w->boxes[l->box], w->now) < l->thawed_local + S;
-    if (l->reverted && l->lifetime_end - S <= l->thawed_local)
+    if (knows_of_no_revert(w, l))
         return true;
     if (!l->paused || l->thawed_local < l->lifetime_end - S)
         return false;
@@ -245,8 +274,9 @@ void check_lifetime(world *w, host *h)
                 h->index);
     l->lifetime_end = h->world.lifetime_end;
     l->beat_real = clock_was(&w->boxes[h->box], proof);
-    if (proof > l->thawed_local && !life_excused(w, h->life))
-        l->reverted = false;
+    if (l->reverted && !l->blind && proof > l->reverted_local)
+        violate(w, VIOLATION_LIFETIME, "h%u goes on, though its slot shows that its memory went back", h->index);
+    l->reverted &= knows_of_no_revert(w, l);
     for (uint32_t i = 0; i < t->hold_count; i++)
         if (t->holds[i].life == h->life && t->holds[i].overtaken && !life_excused(w, h->life))
             violate(w, VIOLATION_EXCLUSION,

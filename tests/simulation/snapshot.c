@@ -174,6 +174,26 @@ static void hold_again(world *w, const hold *held)
         excuse_pause(w, held->life);
 }
 
+/* Its slot's record there is of its later self, or of whoever had the slot next: a look at it ends this life.  Nothing
+ * tells where no later one was written or landed, or where it is damaged or lies below a claim. */
+static bool told_there(const world *w, uint32_t disk, const life *l)
+{
+    dpx_slot_record shown;
+    uint64_t block = dpx_slot_block(w->geometry, l->who.slot);
+    dpx_slot_decode(disk_block(w, disk, block), &shown);
+    return !damage_at(w, disk, block) && life_told(l, &shown);
+}
+
+/* Own blocks that its later self wrote are forgotten … */
+static void forget_writes(world *w, const host *saved, const life *l)
+{
+    for (uint32_t area = 0; area < w->geometry->max_leases; area++) {
+        own_truth *own = &w->truth->own[area][l->who.slot];
+        if (own->life == saved->life + 1 && own->sequence > saved->sequences[area])
+            own->forgotten = own->sequence;
+    }
+}
+
 static void revert_life(world *w, const snapshot *s, uint32_t index)
 {
     uint16_t number = s->hosts[index].life;
@@ -186,13 +206,11 @@ static void revert_life(world *w, const snapshot *s, uint32_t index)
         if (g->life == number && g->taken >= s->at)
             g->excused = true;
     }
-    l->blind = l->records == before->records;
-    for (uint32_t d = 0; d < w->geometry->disks; d++) { /* what would tell it cannot be read, or lies below a claim */
-        dpx_slot_record shown;
-        uint64_t block = dpx_slot_block(w->geometry, l->who.slot);
-        dpx_slot_decode(disk_block(w, d, block), &shown);
-        l->blind |= damage_at(w, d, block) || shown.state == DPX_SLOT_CLAIMING;
-    }
+    l->record = l->remembered = before->record;
+    l->beaten_on = l->told_on = 0;
+    for (uint32_t d = 0; d < w->geometry->disks; d++)
+        l->told_on |= (uint8_t)(told_there(w, d, l) << d);
+    l->blind = (uint32_t)__builtin_popcount(l->told_on) < w->majority;
     l->ended = false;
     l->act_until = l->stop_until = l->overtaken_at = 0;
     l->lifetime_end = before->lifetime_end;
@@ -200,7 +218,8 @@ static void revert_life(world *w, const snapshot *s, uint32_t index)
     l->beaten = before->beaten;
     l->overtaken = before->overtaken;
     l->paused = l->reverted = l->reverted_ever = true;
-    l->thawed_local = s->box.local_base + (s->at - s->box.real_base) * s->box.rate / 1000000;
+    l->thawed_local = l->reverted_local = clock_local(&s->box, s->at);
+    forget_writes(w, &s->hosts[index], l);
     drop_later(w, s, number);
     for (uint32_t i = 0; i < s->hold_count; i++)
         if (s->holds[i].life == number)
