@@ -262,6 +262,23 @@ static bool book_image(dpx_round *round, struct round_channel *channel, uint32_t
     return true;
 }
 
+/* A late answer judges nothing any more; but what it shows of ourselves ends us all the same. */
+static bool late_images(dpx_round *round, const struct round_channel *channel)
+{
+    const dpx_request *request = &channel->request;
+    dpx_cause unheeded = {0};
+    for (uint32_t n = 0; n < request->read_count; n++) {
+        if (request->error == -ETIME || request->reads[n].error != 0)
+            continue;
+        dpx_image image = dpx_image_check(round->world, 0, request->disk, channel->areas[n], request->reads[n].data,
+                                          &unheeded);
+        round->world->reverted |= image == DPX_IMAGE_REVERTED;
+        if (image == DPX_IMAGE_REVERTED || image == DPX_IMAGE_SUPERSEDED)
+            return false;
+    }
+    return true;
+}
+
 bool dpx_sweep_complete(dpx_round *round, dpx_request *request)
 {
     struct round_channel *channel = &round->channels[request->disk];
@@ -269,7 +286,7 @@ bool dpx_sweep_complete(dpx_round *round, dpx_request *request)
     request->outstanding = false;
     book_writes(round, channel, current);
     if (!current)
-        return true; /* a late answer: the disk may take part in the present sweep now */
+        return late_images(round, channel); /* the disk may take part in the present sweep now */
     channel->done = true;
     channel->error = request->error;
     if (request->error == -ETIME || round->sweep_kind == SWEEP_WRITE)

@@ -519,6 +519,40 @@ static void test_what_was_never_written_is_the_end(void)
     }
 }
 
+/* ‡L13: … by an answer, too, that comes when the round has gone on without it. */
+static void test_a_late_answer_shows_that_the_memory_is_old(void)
+{
+    scene s;
+    dpx_lease lease, again;
+    dpx_request *looks[3];
+    open_scene(&s, 3);
+    create_lease(&s, &lease);
+    name_lease(&again, "vm1");
+    void *memory;
+    dpx_round *round = place_round(&s.a, &memory);
+    dpx_wish wish = {.lease = &again, .mode = DPX_MODE_EXCLUSIVE};
+    dpx_round_begin(round, DPX_ROUND_TAKE, &wish, 1, s.disks.now, s.disks.now);
+    dpx_own later = own_of(&s.disks, lease.header.area, s.a.world.self.slot);
+    later.sequence = s.a.world.sequences[lease.header.area] + 2;
+    dpx_own_encode(disk_block(&s.disks, 2, dpx_own_block(&s.disks.geometry, later.area, later.who.slot)),
+                   &s.disks.geometry, 2, &later);
+    for (uint32_t d = 0; d < 3; d++) {
+        looks[d] = dpx_round_step(round, s.disks.now);
+        CHECK(looks[d] && looks[d]->disk == d && looks[d]->write_count == 0);
+        disks_carry_out(&s.disks, looks[d], s.a.world.lifetime_end);
+    }
+    dpx_round_complete(round, looks[0], s.disks.now);
+    dpx_round_complete(round, looks[1], s.disks.now);
+    dpx_request *raise = dpx_round_step(round, s.disks.now);
+    CHECK(raise && raise->disk == 0 && raise->write_count == 1);
+    CHECK(!s.a.world.finished);
+    dpx_round_complete(round, looks[2], s.disks.now);
+    CHECK(s.a.world.finished && s.a.world.reverted);
+    CHECK_EQ(dpx_round_verdict(round), DPX_FINISHED);
+    free(memory);
+    close_scene(&s);
+}
+
 /* A block claims the highest ballot that there can be: none is chosen above it, nor below. */
 static void test_ballots_do_not_begin_anew(void)
 {
@@ -584,6 +618,7 @@ int main(void)
     RUN(test_a_refusal_rests_on_two_looks);
     RUN(test_another_nonce_in_the_own_block_is_the_end);
     RUN(test_what_was_never_written_is_the_end);
+    RUN(test_a_late_answer_shows_that_the_memory_is_old);
     RUN(test_ballots_do_not_begin_anew);
     RUN(test_the_ceiling_leaves_no_flag);
     return check_finish("test_lease_rules");
