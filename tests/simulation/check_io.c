@@ -138,6 +138,7 @@ static void check_own_write(world *w, const flight *f, enum unit unit, const dpx
         for (uint32_t d = 0; d < w->geometry->disks; d++)
             check_struck(w, d, place);
         own->struck_at = t->replayed_at[place->area] = w->now;
+        t->covered[place->area] = true;
         return;
     }
     if (own->life != f->life + 1)

@@ -331,6 +331,10 @@ void check_lost(world *w, host *h, uint8_t name)
         bool blurred = w->plan.replays || t->lives[h->life].reverted_ever || life_excused(w, h->life) ||
                        t->lives[h->life].paused ||
                        (t->blind_until[h->index] && w->now - w->geometry->outage_tolerance < t->blind_until[h->index]);
+        if (t->covered[area]) { /* the holder's flag was gone for a while: its rival's taking and its own both count */
+            outcome_note(w, OUT_EXCUSED_REVERT);
+            blurred = true;
+        }
         for (uint32_t d = 0; d < w->geometry->disks; d++)
             blurred |= t->rolled[d];
         for (uint32_t j = 0; j < t->hold_count; j++)
