@@ -43,8 +43,8 @@ _FATAL = (signal.SIGTERM, signal.SIGHUP)  # like SIGINT: end in good order while
     metavar="DURATION",
     type=Duration(forever=True),
     default="0s",
-    help="How long to wait for a host slot and while somebody else holds the lease: 30s, 2m, forever.  "
-    "[default: not at all]",
+    help="How long to wait: for storage out of reach, for a host slot, and while somebody else holds the lease: 30s, "
+    "2m, forever.  [default: not at all]",
 )
 @click.option(
     "-E",
@@ -91,16 +91,18 @@ def run(
     guard = _guard((program, *command[1:]), environment)
     with _orderly_end():
         try:
-            space = open_lockspace(ctx, lockspace, read_only=False)
-            withhold_signals()
             waiting = Waiting(wait)
+            space = waiting.opening(lambda: open_lockspace(ctx, lockspace, read_only=False), hint)
+            withhold_signals()
             try:
-                host = space.join(host_name, timeout=waiting.for_slot(space.info().claim_time))
-                try:
-                    lease = _acquire(host, name, shared, waiting, conflict_exit_code, _label(label, command[0]))
-                    outcome = _supervised(guard, host, lease)
-                finally:
-                    _leave(host)
+                outcome = None
+                while outcome is None:
+                    host = space.join(host_name, timeout=waiting.for_slot(space.info().claim_time))
+                    try:
+                        lease = _acquire(host, name, shared, waiting, conflict_exit_code, _label(label, command[0]))
+                        outcome = _supervised(guard, host, lease) if lease else None
+                    finally:
+                        _leave(host)
             finally:
                 _tell_of_hung_disks(space)
         finally:
@@ -176,18 +178,25 @@ def _label(label: str | None, program: str) -> str:
     return shown.encode("utf-8", "replace")[: _core.LABEL_MAX].decode("utf-8", "ignore")
 
 
-def _acquire(host: Host, name: str, shared: bool, waiting: Waiting, conflict: int, label: str) -> Lease:
+def _acquire(host: Host, name: str, shared: bool, waiting: Waiting, conflict: int, label: str) -> Lease | None:
+    """None: the storage was out of reach for so long that this host's membership is over; but there is time to join
+    again."""
     mode: Mode = "shared" if shared else "exclusive"
     info = host.space.info()
     try:
         try:
             return host.acquire(name, mode, 0, label=label)
-        except errors.HeldError as error:
-            if waiting.seconds <= 0:
+        except (errors.HeldError, errors.StorageError) as error:
+            if waiting.over:
                 raise
-            if os.isatty(2):
+            if os.isatty(2) or not isinstance(error, errors.HeldError):
                 hint(f"{error.what}; waiting …")
         return host.acquire(name, mode, waiting.for_lease(), label=label)
+    except errors.FinishedError as error:
+        if waiting.over:
+            raise
+        hint(f"{error.what}; joining again, and waiting …")
+        return None
     except errors.HeldError as error:
         advice = held_advice(error, info, waiting.seconds)
         raise Trouble(error.what, conflict, "the command did not run", advice) from None

@@ -11,6 +11,7 @@
 #define HEAR_PAUSE (2 * DPX_MS)
 #define RETRIES 3u
 #define HEALS 8u
+#define OUTAGE_PAUSE (UINT64_C(250) * DPX_MS) /* at most */
 
 /* ---- rounds ---- */
 
@@ -98,6 +99,7 @@ static dpx_status run_round(struct taking *taking, dpx_round_kind kind, dpx_verd
     }
     *verdict = dpx_task_verdict(task);
     *cause = *dpx_task_cause(task);
+    taking->outage &= *verdict == DPX_STORAGE || *verdict == DPX_GAVE_UP;
     cause->item = taking->picked[cause->item < count ? cause->item : 0];
     return DPX_OK;
 }
@@ -115,18 +117,37 @@ static dpx_status pause_a_while(struct taking *taking, uint64_t duration)
     return host->over ? dpx_fail_finished(host, taking->failure) : DPX_OK;
 }
 
-/* A flag that stands on a bare majority falls with any one of its disks.  While a majority
- * is well, that is no answer to give. */
-static dpx_status storage_failed(struct taking *taking, const dpx_cause *cause)
-{
-    if (!dpx_majority_well(taking->host) || taking->retries++ >= RETRIES)
-        return dpx_fail_verdict(taking->host, taking->failure, DPX_STORAGE, cause);
-    return pause_a_while(taking, RETRY_PAUSE);
-}
-
 static bool time_left(const struct taking *taking)
 {
     return !taking->once && dpx_now() < taking->deadline;
+}
+
+/* A flag that stands on a bare majority falls with any one of its disks: while a majority is well, that is no answer
+ * to give.  And an outage that holders outlast, waiters outlast, too: only their own time, or the end of this host's
+ * life, ends the wait. */
+static dpx_status storage_failed(struct taking *taking, const dpx_cause *cause)
+{
+    const dpx_host *host = taking->host;
+    bool soon = dpx_majority_well(host) && taking->retries++ < RETRIES;
+    if (!soon && !time_left(taking))
+        return dpx_fail_verdict(host, taking->failure, DPX_STORAGE, cause);
+    taking->outage = true;
+    taking->outage_cause = *cause;
+    uint64_t pause = host->geometry.outage_tolerance / 64;
+    return pause_a_while(taking, soon ? RETRY_PAUSE : pause < OUTAGE_PAUSE ? pause : OUTAGE_PAUSE);
+}
+
+/* Time ran out with nothing decided: who holds it, if that was seen; else the storage is to blame, where it failed us
+ * to the last. */
+static dpx_status time_ran_out(struct taking *taking)
+{
+    bool lowering = taking->failure->lowering;
+    dpx_status status = dpx_fail_timeout(taking->host, taking->entries, taking->count, taking->failure);
+    if (status != DPX_E_TIMEOUT || !taking->outage)
+        return status;
+    status = dpx_fail_verdict(taking->host, taking->failure, DPX_STORAGE, &taking->outage_cause);
+    taking->failure->lowering = lowering;
+    return status;
 }
 
 /* Somebody's own block is damaged, or ours. */
@@ -402,7 +423,7 @@ dpx_status dpx_host_acquire(dpx_host *host, dpx_ask *asks, uint32_t count, bool 
         if (status == DPX_OK)
             status = grant(&taking);
         if (status == DPX_E_TIMEOUT)
-            status = dpx_fail_timeout(host, taking.entries, count, failure);
+            status = time_ran_out(&taking);
         finish(&taking);
         dpx_exit(host, taking.caller);
     }

@@ -86,7 +86,8 @@ static bool try_again(struct work *work, dpx_verdict verdict, const dpx_cause *c
     if (heal == DPX_HEALED)
         return !host->over;
     bool held = verdict == DPX_REFUSED && !work->once; /* waited for here, where no other change waits for us */
-    if (verdict != DPX_UNDRAINED && !contest && !held && heal != DPX_HEAL_ASKED)
+    bool outage = verdict == DPX_STORAGE && !work->once; /* which holders outlast */
+    if (verdict != DPX_UNDRAINED && !contest && !held && !outage && heal != DPX_HEAL_ASKED)
         return false;
     uint64_t now = dpx_now();
     uint64_t pause = contest ? CONTEST_PAUSE : host->geometry.outage_tolerance / 16;
@@ -108,19 +109,20 @@ static dpx_status run(struct work *work, dpx_change_kind kind, uint32_t area)
 {
     dpx_order order;
     dpx_verdict verdict;
-    dpx_cause refusal = DPX_NO_CAUSE;
-    bool refused = false;
+    dpx_verdict before = DPX_RUNNING;
+    dpx_cause why = DPX_NO_CAUSE;
     do {
         order = (dpx_order){.kind = kind, .entry = work->entry, .area = area, .deadline = step_deadline(work)};
         verdict = dpx_change_run(work->host, work->caller, &order, work->failure);
-        if (verdict == DPX_REFUSED) {
-            refused = true;
-            refusal = order.cause;
+        if (verdict != DPX_RUNNING) {
+            before = verdict;
+            why = order.cause;
         }
     } while (try_again(work, verdict, &order.cause));
     /* The time ran out in the middle of the last try: what the one before it found can be said. */
-    if (refused && verdict == DPX_RUNNING && work->failure->status == DPX_E_TIMEOUT && !work->host->over)
-        return conclude(work, DPX_REFUSED, &refusal);
+    bool known = before == DPX_REFUSED || before == DPX_STORAGE;
+    if (known && verdict == DPX_RUNNING && work->failure->status == DPX_E_TIMEOUT && !work->host->over)
+        return conclude(work, before, &why);
     return conclude(work, verdict, &order.cause);
 }
 

@@ -290,17 +290,21 @@ static dpx_status join_once(dpx_space *space, const dpx_join_options *options, u
 }
 
 /* A notice may concern somebody else's claim of our generation, which came to nothing: another
- * slot, or another generation, is free of it. */
+ * slot, or another generation, is free of it.  And an outage may have ended what had just begun: who has time joins
+ * again. */
 dpx_status dpx_host_join(dpx_space *space, const dpx_join_options *options, uint64_t timeout, dpx_host **out,
                          dpx_failure *failure)
 {
-    dpx_status status = DPX_E_FINISHED;
-    for (uint32_t i = 0; i < JOINS && status == DPX_E_FINISHED; i++) {
-        status = join_once(space, options, timeout, out, failure);
-        if (failure->end != (int)DPX_END_NOTICE)
-            break;
+    uint64_t deadline = dpx_deadline(dpx_now(), timeout);
+    for (uint32_t i = 1;; i++) {
+        uint64_t now = dpx_now();
+        uint64_t left = deadline == DPX_NEVER ? DPX_NEVER : deadline > now ? deadline - now : 0;
+        dpx_status status = join_once(space, options, left, out, failure);
+        bool named = failure->end == (int)DPX_END_NOTICE && i < JOINS;
+        bool outage = failure->end == (int)DPX_END_LIFETIME && dpx_now() < deadline;
+        if (status != DPX_E_FINISHED || !(named || outage))
+            return status;
     }
-    return status;
 }
 
 /* ---- leaving ---- */

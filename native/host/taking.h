@@ -11,6 +11,8 @@ struct taking {
     uint32_t count;
     bool create;
     uint32_t retries;   /* after the storage failed us */
+    bool outage;        /* … and nothing has been answered since: why */
+    dpx_cause outage_cause;
     uint32_t heals;     /* own blocks of ours that were written anew */
     uint64_t heal_until; /* until when others, who were asked, may take to write theirs; 0: none was */
     bool heard;         /* what is known of a holder that was not seen to live was waited for */

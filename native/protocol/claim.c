@@ -5,8 +5,6 @@
 
 #include <string.h>
 
-#define SLOW_ATTEMPTS 3u /* each may leave a void claim in a slot: slow storage must not use them all up */
-
 static size_t aligned(size_t bytes)
 {
     return (bytes + 4095u) & ~(size_t)4095u;
@@ -149,6 +147,7 @@ static void fail_attempt(dpx_claim *claim)
     if (written && claim->void_count < CLAIM_ATTEMPTS)
         claim->voids[claim->void_count++] = (dpx_void){.who = claim->record.who, .owned = claim->owned};
     claim->attempt++;
+    claim->unanswered = claim->phase == PHASE_TABLE;
     claim->world->lifetime_end = 0; /* nothing of this attempt may still be issued */
     enter(claim, PHASE_DRAIN);
 }
@@ -341,10 +340,9 @@ static void advance_drain(dpx_claim *claim, uint64_t now)
 {
     if (!returned(claim, false))
         return;
-    bool storage = claim->cause.error != 0;
-    bool late = storage && now >= claim->wait_until && (claim->attempt >= 3 || claim->slow > 0);
-    if (claim->attempt >= CLAIM_ATTEMPTS || claim->slow >= SLOW_ATTEMPTS || late) {
-        finish(claim, storage ? DPX_STORAGE : claim->cause.flaw != DPX_SOUND ? DPX_DAMAGED : DPX_BUSY);
+    dpx_verdict verdict = dpx_claim_gives_up(claim, now);
+    if (verdict != DPX_RUNNING) {
+        finish(claim, verdict);
         return;
     }
     claim->cause = DPX_NO_CAUSE;

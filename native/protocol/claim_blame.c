@@ -3,6 +3,8 @@
 
 #include <errno.h>
 
+#define SLOW_ATTEMPTS 3u /* each may leave a void claim in a slot: slow storage must not use them all up */
+
 bool dpx_claim_takes_part(const dpx_claim *claim, const struct claim_channel *channel)
 {
     if (claim->phase == PHASE_TABLE)
@@ -46,5 +48,17 @@ void dpx_claim_blame(dpx_claim *claim)
     }
     if (claim->cause.error == 0)
         claim->cause.error = -ETIMEDOUT;
-    claim->slow += claim->cause.error == -ETIMEDOUT;
+    claim->slow += claim->cause.error == -ETIMEDOUT && claim->phase != PHASE_TABLE;
+}
+
+dpx_verdict dpx_claim_gives_up(const dpx_claim *claim, uint64_t now)
+{
+    bool storage = claim->cause.error != 0;
+    bool timed_out = claim->cause.error == -ETIMEDOUT;
+    bool late = storage && now >= claim->wait_until && (claim->attempt >= 3 || timed_out);
+    /* An outage costs no slot and says nothing of T_claim: who has time waits for its end, as holders do. */
+    bool outage = claim->unanswered && storage && now < claim->wait_until;
+    if (outage || (claim->attempt < CLAIM_ATTEMPTS && claim->slow < SLOW_ATTEMPTS && !late))
+        return DPX_RUNNING;
+    return storage ? DPX_STORAGE : claim->cause.flaw != DPX_SOUND ? DPX_DAMAGED : DPX_BUSY;
 }

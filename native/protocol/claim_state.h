@@ -60,7 +60,8 @@ struct dpx_claim {
     dpx_verdict verdict;
     dpx_cause cause;
     uint32_t attempt;
-    uint32_t slow;        /* attempts that ended since the storage, or we, took too long */
+    uint32_t slow;        /* attempts that ended since the storage, or we, took too long for T_claim */
+    bool unanswered;      /* the last one had not even read the table: the storage is out of reach */
     uint64_t t0;
     uint64_t wake;
     uint64_t phase_limit;
@@ -88,7 +89,8 @@ void dpx_claim_build(dpx_claim *claim, uint32_t disk);
 bool dpx_claim_takes_part(const dpx_claim *claim, const struct claim_channel *channel);
 /* Why too few disks did what the present phase asked for: the cause. */
 void dpx_claim_blame(dpx_claim *claim);
-
+/* Is another attempt worth it?  DPX_RUNNING: yes. */
+dpx_verdict dpx_claim_gives_up(const dpx_claim *claim, uint64_t now);
 
 /* Hands the table that was read to the peers. */
 void dpx_claim_observe(dpx_claim *claim);

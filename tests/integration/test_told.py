@@ -2,92 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from fix_members import MemberProcess
 from fix_slow import SlowDisks
 from fix_spaces import QUICK, Maker
 from program import clean_environment, diskpaxos, running
+from speaker import Speaker
 
 from diskpaxos import HostEvent, Lockspace, errors
 
 Opener = Callable[..., Lockspace]
 Members = Callable[[Lockspace], MemberProcess]
-
-#: Joins, and says as JSON what became of one attempt after another, one for each line on stdin.
-PROGRAM = """
-import json, sys, time
-from diskpaxos import HostEvent, Lockspace, errors
-arguments = json.loads(sys.argv[1])
-started = time.monotonic()
-def told(error):
-    facts = {k: v for k, v in vars(error).items() if isinstance(v, (str, int, float, bool, type(None)))}
-    return {"error": type(error).__name__, "text": str(error), **facts}
-def say(**what):
-    print(json.dumps({**what, "took": time.monotonic() - started}), flush=True)
-try:
-    space = Lockspace.open(arguments["paths"])
-    sys.stdin.readline()
-    started = time.monotonic()
-    host = space.join("speaker", **arguments.get("join", {}))
-    say(slot=host.slot)
-    for line in sys.stdin:
-        started = time.monotonic()
-        try:
-            lease = host.acquire(**json.loads(line))
-            say(token=lease.token)
-        except errors.DiskPaxosError as error:
-            say(**told(error))
-except errors.DiskPaxosError as error:
-    say(**told(error))
-sys.stdout.flush()
-import os
-os._exit(0)  # what hangs must not keep the test
-"""
-
-
-class Speaker:
-    """That program, with disks that suffer."""
-
-    def __init__(self, slow: SlowDisks, paths: tuple[str, ...], **join: Any) -> None:
-        command = [sys.executable, "-c", PROGRAM, json.dumps({"paths": paths, "join": join})]
-        self.process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=clean_environment(**slow.environment),
-        )
-
-    def ask(self, line: str = "") -> dict[str, Any]:
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.process.stdin.write(line + "\n")
-        self.process.stdin.flush()
-        answer: dict[str, Any] = json.loads(self.process.stdout.readline())
-        return answer
-
-    def acquire(self, name: str, **arguments: Any) -> dict[str, Any]:
-        return self.ask(json.dumps({"name": name, **arguments}))
-
-    def end(self) -> None:
-        for pipe in (self.process.stdin, self.process.stdout):
-            assert pipe is not None
-            pipe.close()
-        self.process.kill()
-        self.process.wait()
-
 
 # ---- held, or out of time, or the storage
 

@@ -302,6 +302,31 @@ static void test_slow_storage_uses_few_slots(void)
     disks_free(&disks);
 }
 
+static void come_back(claimer *c, dpx_request *request)
+{
+    (void)request;
+    if (c->tables == 20)
+        c->disks->fail_reads[0] = 0;
+}
+
+/* A table that cannot be read costs no slot: who has time waits for the end of the outage, who has none is told. */
+static void test_an_outage_is_waited_for(void)
+{
+    memory_disks disks;
+    claimer c;
+    for (int waits = 0; waits < 2; waits++) {
+        disks_format(&disks, 1, HOSTS, LEASES);
+        disks.fail_reads[0] = ETIMEDOUT;
+        begin_claim_of(&c, &disks, 1, disks.now + (waits ? 60 * DPX_SECOND : 0));
+        c.before = come_back;
+        CHECK(run_claim(&c) == (waits ? DPX_DONE : DPX_STORAGE));
+        CHECK_EQ(c.tables, waits ? 20 : 1);
+        CHECK_EQ(dpx_claim_slow(c.claim), 0);
+        host_forget(&c.host);
+        disks_free(&disks);
+    }
+}
+
 static void sleep_in_the_check(claimer *c, dpx_request *request)
 {
     if (c->claimed && request->write_count == 0)
@@ -411,6 +436,7 @@ int main(void)
     RUN(test_a_lost_slot_can_be_had_on_a_word);
     RUN(test_a_slow_claim_is_void);
     RUN(test_slow_storage_uses_few_slots);
+    RUN(test_an_outage_is_waited_for);
     RUN(test_who_slept_writes_no_notes);
     RUN(test_an_owner_between_table_and_notes_is_found);
     RUN(test_an_owner_that_slept_is_found);

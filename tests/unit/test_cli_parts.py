@@ -333,8 +333,26 @@ def test_a_wait_is_one_for_slot_and_lease() -> None:
     assert waiting.Waiting(math.inf).for_lease() is None
     assert waiting.Waiting(0.0).for_slot(1.0) == 10.0
     assert waiting.Waiting(0.0).for_slot(0.1) == 2.0
-    assert waiting.Waiting(120.0).for_slot(1.0) == 120.0
+    assert waiting.Waiting(120.0).for_slot(1.0) == pytest.approx(120.0, abs=1.0)
     assert waiting.Waiting(0.0).for_lease() == 0.0
+
+
+def test_only_outages_are_waited_for_when_opening() -> None:
+    told: list[str] = []
+    left = iter([errors.NoMajorityError("/p", errno.EIO), errors.PathError("/p", errno.ESTALE), None])
+
+    def attempt() -> str:
+        error = next(left)
+        if error:
+            raise error
+        return "opened"
+
+    assert waiting.Waiting(30.0).opening(attempt, told.append) == "opened"
+    assert len(told) == 1
+    for error, wait in ((errors.PathError("/p", errno.ENOENT), math.inf), (errors.PathError("/p", errno.EIO), 0.0)):
+        left = iter([error])
+        with pytest.raises(errors.PathError):
+            waiting.Waiting(wait).opening(attempt, told.append)
 
 
 def test_storage_that_is_too_slow_to_join_is_a_matter_of_storage() -> None:
