@@ -401,10 +401,11 @@ def _waits_for(host: HostInfo) -> str:
 class _Found:
     """What is worth keeping of a chunk of areas."""
 
-    areas: Array  # those in use, or with a damaged header; the following three go with them
+    areas: Array  # those in use, or with a damaged header; the following four go with them
     headers: Array
     sound: Array  # whether the header is
     last_token: Array  # highest last_exclusive under the header's UUID
+    certain: Array  # … at which it was certainly taken
     flags: Array  # own blocks with a raised flag
     damage: dict[int, list[str]]  # area -> texts
 
@@ -415,13 +416,14 @@ def lease_views(space: Lockspace, watch: float) -> list[LeaseInfo]:
     leases: list[LeaseInfo] = []
     for area, blocks in area_chunks(space):
         found = _keep(space.geometry, area, blocks)
-        holders: dict[int, list[Holder]] = {}
+        flags: dict[int, list[_Flag]] = {}
         for own in found.flags:
             holder = _holder(own, hosts[int(own["slot"])])
             if holder is not None:
-                holders.setdefault(int(own["area"]), []).append(holder)
+                flags.setdefault(int(own["area"]), []).append(_Flag(holder, bool(own["taken"])))
         for row, its_area in enumerate(found.areas):
-            leases.append(_lease_view(found, row, holders.get(int(its_area), [])))
+            standing = _who_holds(flags.get(int(its_area), []), int(found.certain[row]))
+            leases.append(_lease_view(found, row, standing))
     return sorted(leases, key=lambda lease: (lease.name, lease.area))
 
 
@@ -438,12 +440,15 @@ def _keep(geometry: _core.Geometry, first: int, blocks: Blocks) -> _Found:
     wanted = ((in_use & sound[:, 0]) | ~sound[:, 0]) & (areas != _core.DIRECTORY_AREA)
     mine = sound[:, 1:] & (owns["lease"] == headers["lease"][:, None])
     last_token = np.where(mine, owns["last_exclusive"], 0).max(axis=1)
+    certain = np.where(mine, owns["certainly_taken"], 0).max(axis=1)
     raised = sound[:, 1:] & (owns["hold"] != 0) & wanted[:, None]
     damage: dict[int, list[str]] = {}
     for row, column in np.argwhere(~sound & wanted[:, None]):
         what = "header" if column == 0 else f"own block of slot {column - 1}"
         damage.setdefault(int(areas[row]), []).append(f"{what}: {_worst(blocks, row, column, geometry)}")
-    return _Found(areas[wanted], headers[wanted], sound[wanted, 0], last_token[wanted], owns[raised], damage)
+    return _Found(
+        areas[wanted], headers[wanted], sound[wanted, 0], last_token[wanted], certain[wanted], owns[raised], damage
+    )
 
 
 def _worst(blocks: Blocks, row: int, column: int, geometry: _core.Geometry) -> str:
@@ -472,6 +477,34 @@ def _holder(own: Any, host: HostInfo) -> Holder | None:
         since=int(own["held_since"]) / 1e9,
         liveness=liveness if same else Liveness.UNKNOWN,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Flag:
+    holder: Holder
+    taken: bool  # certainly a holder's, no attempt's
+
+
+def _who_holds(flags: list[_Flag], certain: int) -> list[Holder]:
+    """Of several flags that exclude each other one is the holder's, or those of sharers are.
+
+    The others are of hosts that were cut off and lost the lease, or of attempts that are about to give way.
+
+    :param certain: highest token of a taking that is certain and was exclusive: who has a lower one lost the lease
+        (docs/protocol.md, rule L12)
+    """
+    flags = [flag for flag in flags if flag.holder.token >= certain]
+    if any(flag.holder.mode == "exclusive" for flag in flags) and len(flags) > 1:
+        alive = [flag for flag in flags if flag.holder.liveness is not Liveness.DEAD] or flags
+        taken = [flag.holder for flag in alive if flag.taken]
+        # Who took it over the dead has the higher token; of attempts all give way to the flag that was there before.
+        first = max(taken, key=_token) if taken else min((flag.holder for flag in alive), key=_token)
+        flags = [flag for flag in flags if flag.holder is first or flag.holder.mode == first.mode == "shared"]
+    return [flag.holder for flag in flags]
+
+
+def _token(holder: Holder) -> int:
+    return holder.token
 
 
 def _lease_view(found: _Found, row: int, holders: list[Holder]) -> LeaseInfo:

@@ -93,7 +93,8 @@ class HostInfo:
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """A flag raised in a lease's area: its holder, or an attempt about to be decided."""
+    """A flag raised in a lease's area: its holder, or an attempt about to be decided.  Of flags that exclude each other
+    one is told: not that of a host that was cut off, and whose lease another one took."""
 
     slot: int
     generation: int

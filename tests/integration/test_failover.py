@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from fix_members import MemberProcess
+from program import json_of
 
 import diskpaxos
 
@@ -36,6 +37,24 @@ def fail_over(space: diskpaxos.Lockspace, member: Members) -> tuple[float, float
     heir.call("release", name="vm")
     heir.call("leave")
     return joined - killed, taken["at"] - killed, taken["at"] - silent_since
+
+
+def test_every_listing_shows_one_holder(make_space: Maker, member: Members) -> None:
+    """The loser was cut off: its flag stands, its slot is not drained, and so nobody may write there."""
+    space = make_space(max_hosts=8, max_leases=16, **FAST)
+    victim, heir = member(space), member(space)
+    victim.call("join", name="victim")
+    victim.call("acquire", name="vm")
+    victim.pause()
+    heir.call("join", name="heir")
+    token = heir.call("acquire", name="vm", timeout=30)["token"]
+    for watch in (0.0, 0.0, 0.3):
+        (lease,) = [lease for lease in space.leases(watch=watch) if lease.holders]
+        assert [(holder.host, holder.token) for holder in lease.holders] == [("heir", token)]
+    held = json_of("leases", "-L", space.paths[0], "--held")
+    assert [holder["host"] for holder in held[0]["holders"]] == ["heir"]
+    heir.call("release", name="vm")
+    assert not [lease for lease in space.leases() if lease.holders]
 
 
 @pytest.mark.timing

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import time
 import uuid
+from itertools import permutations
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 from fix_spaces import Maker, edit_block
 
-from diskpaxos import Lockspace, _core
+from diskpaxos import Lockspace, _core, inspect
 from diskpaxos.inspect import UNREAD, _merge, area_chunks, block_dtype, read_blocks, read_slots
 from diskpaxos.layout import Kind, SlotState, geometry_from, number, raw, text
+from diskpaxos.views import Holder, Liveness
 
 
 def geometry(**changes: Any) -> _core.Geometry:
@@ -308,3 +310,33 @@ def test_ten_thousand_leases_of_sixty_four_hosts_in_seconds(tmp_path: Path, dire
         print(f"{took:.2f} s for 369 MB")
         assert took < 10, f"{took:.1f} s for 369 MB"
         assert created - before < 30
+
+
+# ---- who of several holds a lease
+
+
+def a_flag(token: int, mode: str = "exclusive", liveness: Liveness = Liveness.UNKNOWN, taken: bool = False) -> Any:
+    holder = Holder(token, 1, f"host-{token}", "", cast(Any, mode), token, 0.0, liveness)
+    return inspect._Flag(holder, taken)
+
+
+@pytest.mark.parametrize(
+    ("flags", "certain", "holders"),
+    [
+        ([a_flag(7)], 0, [7]),
+        ([a_flag(7), a_flag(9)], 0, [7]),  # an attempt that meets the holder
+        ([a_flag(7), a_flag(9)], 9, [9]),  # a taking that is certain
+        ([a_flag(7, liveness=Liveness.DEAD), a_flag(9)], 0, [9]),
+        ([a_flag(7, liveness=Liveness.DEAD), a_flag(9, liveness=Liveness.DEAD)], 9, [9]),
+        ([a_flag(7), a_flag(9, taken=True)], 0, [9]),
+        ([a_flag(7, taken=True), a_flag(9)], 0, [7]),
+        ([a_flag(7, "shared"), a_flag(9, "shared")], 0, [7, 9]),
+        ([a_flag(7, "shared"), a_flag(8, "shared"), a_flag(9)], 0, [7, 8]),
+        ([a_flag(7, "shared"), a_flag(8, "shared"), a_flag(9)], 9, [9]),
+        ([a_flag(7, liveness=Liveness.DEAD), a_flag(8, "shared"), a_flag(9, "shared")], 7, [8, 9]),
+        ([], 9, []),
+    ],
+)
+def test_one_lease_has_one_exclusive_holder(flags: list[Any], certain: int, holders: list[int]) -> None:
+    for order in permutations(flags):
+        assert sorted(holder.token for holder in inspect._who_holds(list(order), certain)) == holders
