@@ -20,6 +20,10 @@ class SlowDisks:
         """Each I/O takes so long from now on; 0: as long as it takes."""
         self._set(disk, str(milliseconds))
 
+    def queue(self, disk: Path, milliseconds: int) -> None:
+        """Likewise, and one after the other: what is issued meanwhile waits."""
+        self._set(disk, f"queue {milliseconds}")
+
     def hang(self, disk: Path) -> None:
         """No I/O returns, until :meth:`slow` says otherwise."""
         self._set(disk, "hang")
@@ -36,7 +40,7 @@ def slow_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.skip("needs a C compiler")
     built = tmp_path_factory.mktemp("slow") / "slow_disks.so"
     source = Path(__file__).with_name("slow_disks.c")
-    flags = ["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC"]
+    flags = ["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-pthread"]
     subprocess.run(["cc", *flags, "-o", str(built), str(source)], check=True)
     return built
 

@@ -32,8 +32,14 @@ try:
     for line in sys.stdin:
         started = time.monotonic()
         try:
-            lease = host.acquire(**json.loads(line))
-            say(token=lease.token)
+            request = json.loads(line)
+            if "names" in request:
+                leases = host.acquire_many(request["names"], timeout=request.get("timeout", 0))
+                taken = time.monotonic() - started
+                host.release_many(leases)
+                say(taken=taken, worst=host.status().worst_duration, missed=host.status().missed)
+            else:
+                say(token=host.acquire(**request).token)
         except errors.DiskPaxosError as error:
             say(**told(error))
 except errors.DiskPaxosError as error:
@@ -71,6 +77,10 @@ class Speaker:
 
     def acquire(self, name: str, **arguments: Any) -> dict[str, Any]:
         return self.ask(json.dumps({"name": name, **arguments}))
+
+    def acquire_many(self, names: list[str], **arguments: Any) -> dict[str, Any]:
+        """All of them, released at once."""
+        return self.ask(json.dumps({"names": names, **arguments}))
 
     def end(self) -> None:
         for pipe in (self.process.stdin, self.process.stdout):

@@ -14,6 +14,7 @@
 #ifndef DPX_FORMAT_REQUEST_H
 #define DPX_FORMAT_REQUEST_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -38,6 +39,7 @@ typedef struct dpx_request {
     uint64_t write_completed_at; /* when the last write had returned */
     uint64_t read_issued_at;
     uint64_t read_completed_at;
+    _Atomic uint64_t moved_at;   /* while it is carried out: when one of its I/Os last returned */
 
     bool outstanding; /* the machine's: handed out and not yet completed */
     uint32_t sweep;   /* the machine's: which of its sweeps it belongs to */

@@ -90,7 +90,9 @@ static dpx_status run_round(struct taking *taking, dpx_round_kind kind, dpx_verd
         fill_wish(&task->wishes[k], &taking->asks[taking->picked[k]], task->entries[k]);
     }
     dpx_round_begin(task->machine.round, kind, task->wishes, count, round_deadline(taking, now), now);
+    task->patient = taking->once;
     bool answered = dpx_task_await(task, taking->caller, &deadline);
+    task->patient = false;
     dpx_taking_heed(taking, deadline);
     if (!answered) {
         dpx_status status = no_answer(taking);

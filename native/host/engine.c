@@ -146,6 +146,18 @@ bool dpx_wait(dpx_host *host, dpx_caller *caller, uint64_t *deadline)
     return !impatient;
 }
 
+/* Who tries once has no time of his own: he waits for storage that is at work. */
+bool dpx_task_moves(const dpx_task *task, uint64_t *deadline)
+{
+    if (!task->patient || *deadline == 0)
+        return false;
+    uint64_t later = dpx_round_moved(task->machine.round) + dpx_patience(task->host);
+    if (later <= dpx_now())
+        return false;
+    *deadline = later;
+    return true;
+}
+
 /* ---- life and its end ---- */
 
 void dpx_finish(dpx_host *host, dpx_end end)

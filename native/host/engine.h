@@ -149,6 +149,7 @@ struct dpx_task {
     bool reported;
     bool owned;           /* a thread still reads it: not to be recycled */
     bool near;            /* whoever steps it sleeps until its one request is complete */
+    bool patient;         /* whoever waits for it does so for as long as its I/Os return one after the other */
     bool keeps;           /* its entries become free when its flag is down */
     uint64_t fitted_at;   /* when it was last given out for about as many leases as it has room for */
     uint32_t outstanding;
@@ -313,6 +314,7 @@ void dpx_task_tidy(dpx_host *host, uint64_t now); /* gives back the memory of a 
 void dpx_task_start(dpx_task *task);  /* after the machine's begin: active, driven */
 void dpx_task_drive(dpx_task *task);  /* the task may be gone afterwards, unless owned */
 bool dpx_task_await(dpx_task *task, dpx_caller *caller, uint64_t *deadline);
+bool dpx_task_moves(const dpx_task *task, uint64_t *deadline); /* engine.c: a deadline that is to come again */
 /* The owner is through with it.  While it has no verdict its entries are the engine's
  * (DPX_BUSY_LOWERING); otherwise they are left as they are. */
 void dpx_task_drop(dpx_task *task);

@@ -12,6 +12,7 @@
 #include "space.h"
 
 #define DPX_WORKERS 4u /* I/O threads per disk besides the heartbeat's */
+#define DPX_QUEUEING_PART 32u /* of an I/O's limit: so long one may wait behind others, and a heartbeat, too */
 
 /* One path.  What it shows is judged before it counts: at opening, and again whenever it
  * failed. */

@@ -73,7 +73,9 @@ static dpx_status lower(struct letting *letting, uint64_t *deadline)
         task->wishes[i] = (dpx_wish){.lease = &letting->entries[i]->lease};
     }
     dpx_round_begin(task->machine.round, DPX_ROUND_RELEASE, task->wishes, task->count, now, now);
+    task->patient = letting->once;
     bool answered = dpx_task_await(task, letting->caller, deadline);
+    task->patient = false;
     dpx_verdict verdict = dpx_task_verdict(task);
     dpx_status status = DPX_OK;
     if (answered) {

@@ -127,6 +127,7 @@ static uint32_t admit(dpx_space *space, const struct glance *glances, dpx_failur
             continue;
         }
         dpx_disk_block_size(member->disk, space->geometry.block_size);
+        dpx_disk_queueing(member->disk, dpx_io_limit(&space->geometry) / DPX_QUEUEING_PART);
         atomic_store(&member->online, true);
         good++;
     }

@@ -471,7 +471,7 @@ bool dpx_task_await(dpx_task *task, dpx_caller *caller, uint64_t *deadline)
     task->near = host->geometry.disks == 1; /* the workers of several start side by side */
     dpx_task_start(task);
     task->near = false;
-    while (!task->reported && !host->over && dpx_wait(host, caller, deadline))
+    while (!task->reported && !host->over && (dpx_wait(host, caller, deadline) || dpx_task_moves(task, deadline)))
         continue;
     if (!task->reported && !host->over)
         dpx_task_cancel(task); /* often that is an answer at once: nothing was raised yet */

@@ -8,7 +8,10 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
+
+#define LOOK_AGAIN 100000000L /* ns: how late it may be noticed that only some of what is waited for has returned */
 
 /* ---- contexts ----
  *
@@ -82,11 +85,12 @@ static void release_slot(dpx_aio *aio, uint32_t slot)
     aio->free[aio->free_count++] = slot;
 }
 
-/* Fills one slot for each extent from `next` on, as many as are free. */
+/* Fills one slot for each extent from `next` on, as many as may be in flight at a time. */
 static uint32_t prepare(dpx_aio *aio, const dpx_batch *batch, uint32_t next)
 {
     uint32_t count = 0;
-    for (; next < batch->count && aio->free_count > 0; next++) {
+    uint32_t window = dpx_depth_now(batch->depth);
+    for (; next < batch->count && aio->free_count > 0 && aio->depth - aio->free_count < window; next++) {
         uint32_t slot = aio->free[--aio->free_count];
         dpx_extent *extent = &batch->extents[next];
         struct iocb *control = &aio->control[slot];
@@ -136,22 +140,31 @@ static uint32_t submit(dpx_aio *aio, dpx_batch *batch, uint32_t count, uint32_t 
     return done;
 }
 
-/* Waits until at least `least` have returned; how many did. */
-static uint32_t reap(dpx_aio *aio, uint32_t least, uint32_t in_flight)
+/* Waits until at least `least` have returned, or some and a while has gone by; how many did. */
+static uint32_t reap(dpx_aio *aio, const dpx_batch *batch, uint32_t least, uint32_t in_flight)
 {
-    long got = syscall(SYS_io_getevents, aio->context, (long)least, (long)in_flight, aio->events, NULL);
+    struct timespec a_while = {.tv_nsec = LOOK_AGAIN};
+    long got = syscall(SYS_io_getevents, aio->context, (long)least, (long)in_flight, aio->events,
+                       in_flight > 1 ? &a_while : NULL);
     if (got <= 0)
         return 0; /* EINTR: a stop and continue of the process, a tracer */
+    dpx_return returned = {
+        .now = dpx_now(), .count = (uint32_t)got, .in_flight = in_flight, .quickest = UINT64_MAX, .oldest = UINT64_MAX};
     for (long i = 0; i < got; i++) {
         const struct io_event *event = &aio->events[i];
         uint32_t slot = (uint32_t)event->data;
         uint64_t wanted = aio->control[slot].aio_nbytes;
+        uint64_t issued = atomic_load_explicit(&aio->issued[slot], memory_order_relaxed);
+        returned.oldest = issued < returned.oldest ? issued : returned.oldest;
+        returned.quickest = returned.now - issued < returned.quickest ? returned.now - issued : returned.quickest;
         if (event->res < 0)
             aio->extent[slot]->error = (int32_t)event->res;
         else
             aio->extent[slot]->error = (uint64_t)event->res == wanted ? 0 : -EIO; /* short, or past the end */
         release_slot(aio, slot);
     }
+    dpx_depth_learn(batch->depth, &returned, batch->queueing);
+    atomic_store(batch->moved_at, returned.now);
     return (uint32_t)got;
 }
 
@@ -182,6 +195,7 @@ static int run_plain(dpx_aio *aio, dpx_batch *batch)
         atomic_store_explicit(&aio->issued[slot], 0, memory_order_relaxed);
     } while (extent->error == -EINTR);
     batch->completed_at = dpx_now();
+    atomic_store(batch->moved_at, batch->completed_at);
     return extent->error;
 }
 
@@ -208,7 +222,7 @@ int dpx_aio_run(dpx_aio *aio, dpx_batch *batch)
             /* With more to issue, refill early enough to keep the device busy; else one
              * wake-up for the whole rest. */
             uint32_t least = next < batch->count ? (in_flight + 3) / 4 : in_flight;
-            in_flight -= reap(aio, least, in_flight);
+            in_flight -= reap(aio, batch, least, in_flight);
         }
     }
     if (batch->issued)

@@ -57,6 +57,7 @@ int dpx_disk_start(const char *path, bool read_only, uint32_t workers, dpx_disk 
         return -ENOMEM;
     disk->read_only = read_only;
     disk->block_size = 512;
+    disk->queueing = DPX_QUEUEING;
     disk->path = absolute(path);
     int error = disk->path ? 0 : -ENOMEM;
     if (error == 0)
@@ -85,6 +86,11 @@ void dpx_disk_block_size(dpx_disk *disk, uint32_t bytes)
     atomic_store(&disk->block_size, bytes);
 }
 
+void dpx_disk_queueing(dpx_disk *disk, uint64_t time)
+{
+    atomic_store(&disk->queueing, time);
+}
+
 static void prepare(dpx_disk *disk, dpx_request *request, const _Atomic uint64_t *gate, dpx_disk_done *done,
                     void *context)
 {
@@ -92,6 +98,7 @@ static void prepare(dpx_disk *disk, dpx_request *request, const _Atomic uint64_t
     request->writes_issued = false;
     request->write_issued_at = request->write_completed_at = 0;
     request->read_issued_at = request->read_completed_at = 0;
+    atomic_store(&request->moved_at, 0);
     for (uint32_t i = 0; i < request->write_count; i++)
         request->writes[i].error = 0;
     for (uint32_t i = 0; i < request->read_count; i++)

@@ -56,6 +56,10 @@ int dpx_disk_leads(dpx_disk *disk, uint64_t deadline, dpx_disk_facts *facts);
 /* Geometry of requests: bytes per block.  Set once the superblock is known; 512 before. */
 void dpx_disk_block_size(dpx_disk *disk, uint32_t bytes);
 
+/* How long an I/O may wait behind others that were issued together with it, ns: as many are in flight at a time as keep
+ * below that, so that a heartbeat does not wait behind a batch for longer.  100 ms until it is set. */
+void dpx_disk_queueing(dpx_disk *disk, uint64_t time);
+
 /* Called in a thread of the disk (never the caller's, not even for a request that is refused or
  * expired) when a request is complete, without any lock held. */
 typedef void dpx_disk_done(void *context, dpx_request *request);

@@ -21,10 +21,11 @@
 #include "disk.h"
 
 #define DPX_LANES 2u
-#define DPX_WORK_DEPTH 128u /* I/Os in flight per worker */
+#define DPX_WORK_DEPTH 128u /* I/Os in flight per worker, at most */
 #define DPX_HEART_DEPTH 32u
 #define DPX_MAX_WORKERS 64u /* per lane, replacements for hung ones included */
 #define DPX_STACK_BYTES (256u * 1024u)
+#define DPX_QUEUEING UINT64_C(100000000) /* ns; until it is set */
 
 /* ---- sleeping and waking (clock.c) ---- */
 
@@ -77,6 +78,28 @@ typedef struct dpx_handle {
     struct dpx_handle *next;
 } dpx_handle;
 
+/* ---- how many in flight (depth.c) ---- */
+
+/* Of a lane.  Its workers share it. */
+typedef struct dpx_depth {
+    _Atomic uint32_t window;     /* I/Os of one request in flight */
+    _Atomic uint64_t quickest;   /* what an I/O takes here that waits for no other one, ns; 0: not known yet */
+    _Atomic uint64_t lowered_at; /* what was issued before says nothing of the present window */
+} dpx_depth;
+
+void dpx_depth_start(dpx_depth *depth);
+uint32_t dpx_depth_now(const dpx_depth *depth);
+/* Some I/Os have returned at `now`: how many, how many were in flight, how long the quickest of them took, when the
+ * oldest of them was issued; queueing: how long one may wait for others. */
+typedef struct dpx_return {
+    uint64_t now;
+    uint32_t count;
+    uint32_t in_flight;
+    uint64_t quickest;
+    uint64_t oldest;
+} dpx_return;
+void dpx_depth_learn(dpx_depth *depth, const dpx_return *returned, uint64_t queueing);
+
 /* ---- AIO (aio.c) ---- */
 
 typedef struct dpx_aio {
@@ -107,6 +130,9 @@ typedef struct dpx_batch {
     uint32_t count;
     dpx_permit *permit;
     void *context;
+    dpx_depth *depth;
+    uint64_t queueing;
+    _Atomic uint64_t *moved_at; /* out: when one last returned */
     uint64_t issued_at;    /* out: before the first submission, 0: none */
     uint64_t completed_at; /* out: after the last return */
     bool issued;           /* out: something may have reached the device */
@@ -142,7 +168,8 @@ typedef struct dpx_queue {
     bool quit;
     dpx_handle *handle; /* where requests go; NULL: not open */
     const char *name;
-    uint32_t depth;
+    uint32_t depth; /* at most */
+    dpx_depth now;
     uint32_t wanted;
     _Atomic uint32_t worker_count;
     dpx_worker *workers[DPX_MAX_WORKERS];
@@ -224,6 +251,7 @@ struct dpx_disk {
     bool read_only;
     _Atomic bool opened;
     _Atomic uint32_t block_size;
+    _Atomic uint64_t queueing;
     _Atomic uint32_t outstanding;
     _Atomic int realtime_priority; /* once hardened; for replacement workers; 0: not */
     _Atomic uint32_t watchers;     /* threads that may sleep on `event` */

@@ -54,6 +54,9 @@ static void carry(dpx_worker *worker, dpx_request *request, const dpx_handle *ha
         .count = request->write_count,
         .permit = permit,
         .context = &asked,
+        .depth = &worker->lane->now,
+        .queueing = atomic_load(&worker->disk->queueing),
+        .moved_at = &request->moved_at,
     };
     int error = dpx_aio_run(&worker->aio, &batch);
     request->writes_issued = batch.issued;
@@ -160,6 +163,7 @@ int dpx_lane_init(dpx_disk *disk, dpx_queue *lane, const char *name, uint32_t de
 {
     lane->name = name;
     lane->depth = depth;
+    dpx_depth_start(&lane->now);
     lane->wanted = wanted;
     int error = dpx_lock_init(&lane->lock);
     for (uint32_t i = 0; i < wanted && error == 0; i++)

@@ -379,7 +379,7 @@ static void advance(dpx_round *round, uint64_t now)
     }
     enum sweep_state state = dpx_sweep_state(round, now);
     if (state == SWEEP_RUNNING)
-        round->wake = round->sweep_limit;
+        round->wake = dpx_sweep_until(round);
     else if (round->phase == ROUND_LOOK)
         advance_look(round, state, now);
     else if (round->phase == ROUND_MARK)
@@ -451,6 +451,17 @@ bool dpx_round_quiet(const dpx_round *round)
         if (round->channels[d].request.outstanding)
             return false;
     return round->phase == ROUND_END;
+}
+
+uint64_t dpx_round_moved(const dpx_round *round)
+{
+    uint64_t moved = 0;
+    for (uint32_t d = 0; d < round->world->geometry->disks; d++) {
+        uint64_t at = atomic_load(&round->channels[d].request.moved_at);
+        if (round->channels[d].request.outstanding && at > moved)
+            moved = at;
+    }
+    return moved;
 }
 
 bool dpx_round_lowering(const dpx_round *round)

@@ -70,6 +70,8 @@ void dpx_round_cancel(dpx_round *round);
 dpx_verdict dpx_round_verdict(const dpx_round *round);
 const dpx_cause *dpx_round_cause(const dpx_round *round);
 bool dpx_round_quiet(const dpx_round *round);
+/* When an I/O of a request that is under way last returned; 0: none has. */
+uint64_t dpx_round_moved(const dpx_round *round);
 
 /* A void or release that cannot reach its majority yet: shown to people meanwhile. */
 bool dpx_round_lowering(const dpx_round *round);

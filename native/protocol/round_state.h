@@ -99,6 +99,8 @@ struct dpx_round {
 /* Starts a sweep over the items that are in_sweep. */
 void dpx_sweep_begin(dpx_round *round, enum sweep_kind kind, uint64_t limit, uint64_t now);
 enum sweep_state dpx_sweep_state(const dpx_round *round, uint64_t now);
+/* When it fails, unless more comes back by then. */
+uint64_t dpx_sweep_until(const dpx_round *round);
 /* A sweep failed for want of answers: cause.error and cause.disk name one that gave none. */
 void dpx_sweep_blame(dpx_round *round);
 /* The next request of the sweep, or NULL; *blocked: a suspect block keeps a disk out for now. */

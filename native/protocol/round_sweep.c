@@ -46,6 +46,21 @@ bool dpx_sweep_ours(const dpx_round *round, const dpx_request *request)
     return (int32_t)(request->sweep - round->first_sweep) >= 0;
 }
 
+/* An I/O has its limit, not all that a batch asks for together: what returns shows that the disk is at work. */
+uint64_t dpx_sweep_until(const dpx_round *round)
+{
+    uint64_t until = round->sweep_limit;
+    for (uint32_t d = 0; d < round->world->geometry->disks; d++) {
+        const struct round_channel *channel = &round->channels[d];
+        if (!channel->sent || channel->done)
+            continue;
+        uint64_t moved = atomic_load(&channel->request.moved_at);
+        if (moved != 0 && dpx_round_deadline(round, moved) > until)
+            until = dpx_round_deadline(round, moved);
+    }
+    return until;
+}
+
 enum sweep_state dpx_sweep_state(const dpx_round *round, uint64_t now)
 {
     bool good = true;
@@ -60,7 +75,7 @@ enum sweep_state dpx_sweep_state(const dpx_round *round, uint64_t now)
         return SWEEP_GOOD;
     for (uint32_t d = 0; d < round->world->geometry->disks; d++)
         waiting |= !round->channels[d].done;
-    return waiting && now < round->sweep_limit ? SWEEP_RUNNING : SWEEP_FAILED;
+    return waiting && now < dpx_sweep_until(round) ? SWEEP_RUNNING : SWEEP_FAILED;
 }
 
 /* What another name of this host kept out says most, then what a disk answered, then that one did not; a disk

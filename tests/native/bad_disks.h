@@ -223,6 +223,11 @@ void dpx_disk_block_size(dpx_disk *disk, uint32_t bytes)
     disk->block_size = bytes;
 }
 
+void dpx_disk_queueing(dpx_disk *disk, uint64_t time)
+{
+    (void)disk, (void)time;
+}
+
 void dpx_disk_submit(dpx_disk *disk, dpx_lane lane, dpx_request *request, const _Atomic uint64_t *gate,
                      dpx_disk_done *done, void *context)
 {

@@ -37,6 +37,33 @@ static void write_then_read(void)
     CHECK_EQ(byte_in_file(path, 9), 0x40 + 49);
 }
 
+/* What a storage makes of the depth: so long for each I/O, so long for each that it has to wait for. */
+static uint32_t depth_after(uint64_t each, uint64_t behind, uint32_t rounds, uint32_t from)
+{
+    dpx_depth depth;
+    dpx_depth_start(&depth);
+    if (from > 0)
+        atomic_store(&depth.window, from);
+    uint64_t now = UINT64_C(1000000000);
+    for (uint32_t i = 0; i < rounds; i++) {
+        uint32_t in_flight = dpx_depth_now(&depth);
+        dpx_return returned = {.count = in_flight, .in_flight = in_flight, .quickest = each, .oldest = now};
+        now += each + behind * (in_flight - 1);
+        returned.now = now;
+        dpx_depth_learn(&depth, &returned, 31000000);
+    }
+    return dpx_depth_now(&depth);
+}
+
+static void depth(void)
+{
+    CHECK_EQ(depth_after(100000, 0, 8, 0), DPX_WORK_DEPTH);          /* a fast disk */
+    CHECK_EQ(depth_after(400000000, 100000, 8, 0), DPX_WORK_DEPTH);  /* far away, many at once */
+    CHECK_EQ(depth_after(8000000, 8000000, 8, DPX_WORK_DEPTH), 4);   /* one after the other */
+    CHECK_EQ(depth_after(8000000, 1000000, 8, DPX_WORK_DEPTH), 32);
+    CHECK_EQ(depth_after(900000000, 900000000, 20, 0), 4);           /* never less */
+}
+
 static void larger_blocks(void)
 {
     dpx_disk *disk = open_disk(make_file("large", BLOCKS), false, 1);
@@ -428,6 +455,7 @@ int main(int count, char **arguments)
     buffer = dpx_buffer_new(2 * (size_t)BLOCKS * BLOCK);
     input = buffer + (size_t)BLOCKS * BLOCK;
     RUN(write_then_read);
+    RUN(depth);
     RUN(larger_blocks);
     RUN(gate_in_the_past);
     RUN(thousand_extents);

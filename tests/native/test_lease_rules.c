@@ -431,6 +431,38 @@ static dpx_cause failed_look(const int errors[3])
     return cause;
 }
 
+/* A request may take as long as it takes while its I/Os return one after the other; then the limit is that of the one
+ * that does not. */
+static void test_the_limit_is_that_of_one_io(void)
+{
+    scene s;
+    dpx_lease at_a;
+    open_scene(&s, 1);
+    name_lease(&at_a, "vm1");
+    void *memory;
+    dpx_round *round = place_round(&s.a, &memory);
+    dpx_wish wish = {.lease = &at_a, .mode = DPX_MODE_EXCLUSIVE};
+    uint64_t limit = dpx_io_limit(&s.disks.geometry);
+    dpx_round_begin(round, DPX_ROUND_FIND, &wish, 1, s.disks.now, s.disks.now);
+    dpx_request *request = dpx_round_step(round, s.disks.now);
+    CHECK(request != NULL);
+    for (uint32_t i = 0; i < 2; i++) {
+        CHECK_EQ(dpx_round_wake(round), s.disks.now + limit);
+        s.disks.now += limit - 1;
+        atomic_store(&request->moved_at, s.disks.now);
+        CHECK_EQ(dpx_round_moved(round), s.disks.now);
+        s.disks.now++;
+        CHECK(dpx_round_step(round, s.disks.now) == NULL);
+        CHECK_EQ(dpx_round_verdict(round), DPX_RUNNING);
+        s.disks.now--;
+    }
+    s.disks.now += limit;
+    CHECK(dpx_round_step(round, s.disks.now) == NULL);
+    CHECK_EQ(dpx_round_verdict(round), DPX_STORAGE);
+    free(memory);
+    close_scene(&s);
+}
+
 /* The disk that failed is named, never one that answered. */
 static void test_the_disk_that_failed_is_named(void)
 {
@@ -614,6 +646,7 @@ int main(void)
     RUN(test_a_newer_incarnation_in_the_own_block_is_the_end);
     RUN(test_a_disk_not_asked_yet_is_left_out);
     RUN(test_an_attempt_that_is_overtaken_takes_its_flag_down);
+    RUN(test_the_limit_is_that_of_one_io);
     RUN(test_the_disk_that_failed_is_named);
     RUN(test_a_refusal_rests_on_two_looks);
     RUN(test_another_nonce_in_the_own_block_is_the_end);

@@ -424,6 +424,7 @@ static void flight_returns(world *w, flight *f)
     call *c = &w->calls[f->call];
     dpx_request *r = c->request;
     f->extent->error = f->error;
+    atomic_store(&r->moved_at, local_now(w, &w->hosts[c->host]));
     trace_flight(w, f, "done");
     flight_free(w, f);
     if (--c->pending > 0)
