@@ -87,6 +87,8 @@ class CoreError(Exception):
     watched: bool
     silent_for: int
     free_in: int
+    claim_time: int
+    took: tuple[int, int, int]
     host_name: str
     path: str
 

@@ -56,6 +56,7 @@ attributes carry the same facts for programs.  All of them can be pickled.
 from __future__ import annotations
 
 import errno as _errno
+import math
 import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -480,24 +481,58 @@ class NotDrainedError(JoinError):
 
 
 class TimingError(JoinError):
-    """This host cannot keep the timings of the lockspace.
+    """This host cannot keep the timings of the lockspace: three I/Os in a row must fit into T_claim.
 
     ``path``: of the disk that was too slow ("" when none in particular); ``attempts``: claims that came to nothing
-    for it, each of which may keep a slot busy until that is drained.
+    for it, each of which may keep a slot busy until that is drained; ``claim_time``: T_claim in seconds (0.0: not
+    known); ``took``: seconds for reading the slots, reading the notices, and writing the claim (0.0: it was not begun,
+    or has not returned); ``needed``: a T_claim that would do for that, seconds, 0.0 when it is not the storage's fault.
     """
 
-    def __init__(self, path: str, reason: str = "", attempts: int = 0) -> None:
+    def __init__(
+        self,
+        path: str,
+        reason: str = "",
+        attempts: int = 0,
+        claim_time: float = 0.0,
+        took: tuple[float, float, float] = (0.0, 0.0, 0.0),
+    ) -> None:
         where = f" of {path}" if path else ""
         effect = "no slot was taken"
         if attempts:
             effect += f"; {attempts} attempt(s) may each keep a slot busy until it is drained"
+        needed = claim_time_for(took)
+        if claim_time and needed > claim_time:
+            steps = zip(("reading the slots", "reading the notices", "writing the claim"), took, strict=True)
+            told = ", ".join(f"{step} {_short(seconds)}" for step, seconds in steps if seconds)
+            reason = f"joining needs three I/Os in a row within T_claim, {_short(claim_time)}; they took: {told}"
+            advice = (
+                f"`diskpaxos init --claim-time {_short(needed).replace(' ', '')}` makes a lockspace for such storage "
+                f"(S of at least {_short(4 * needed)}); or make the storage faster: `diskpaxos bench` measures it"
+            )
+        else:
+            needed = 0.0
+            advice = "check the load of the host and the latency of the storage; `init --claim-time` sets T_claim"
         super().__init__(
-            f"this host cannot keep the timings{where}" + (f": {reason}" if reason else ""),
-            effect,
-            "check the load of the host and the latency of the storage; `diskpaxos init --claim-time` sets T_claim",
+            f"this host cannot keep the timings{where}" + (f": {reason}" if reason else ""), effect, advice
         )
         self.path = path
         self.attempts = attempts
+        self.claim_time = claim_time
+        self.took = took
+        self.needed = needed
+
+
+def claim_time_for(took: tuple[float, float, float]) -> float:
+    """T_claim in seconds for storage that takes so long for reading slots and notices and for writing a claim.
+
+    Twice the sum, in tenths of a second.  What is not known (0.0) takes as long as the slowest of the others."""
+    total = sum(seconds or max(took) for seconds in took)
+    return math.ceil(round(20 * total, 3)) / 10
+
+
+def _short(seconds: float) -> str:
+    return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f}".removesuffix(".0") + " s"
 
 
 # ---- leases

@@ -144,7 +144,14 @@ def _joining(failure: _core.CoreError, path: str, slot: int) -> e.DiskPaxosError
         case "not_drained":
             return e.NotDrainedError(path, slot)
     where = failure.path if failure.disk >= 0 else path
-    return e.TimingError(where, "joining needs writes and reads within T_claim, and they took longer", failure.value)
+    reading, noticing, writing = (nanoseconds / 1e9 for nanoseconds in failure.took)
+    return e.TimingError(
+        where,
+        "joining needs writes and reads within T_claim, and they took longer",
+        failure.value,
+        failure.claim_time / 1e9,
+        (reading, noticing, writing),
+    )
 
 
 def _about_lease(failure: _core.CoreError, path: str, lease: str) -> e.DiskPaxosError:

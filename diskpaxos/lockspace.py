@@ -87,7 +87,8 @@ class Lockspace:
         :param outage_tolerance: S, seconds for which storage may be unreachable before a host gives up
         :param kill_grace: K, seconds that holders then have to stop
         :param watchdog_timeout: W, seconds of the hardware watchdog; at most K
-        :param claim_time: T_claim, seconds within which a write reaches healthy storage; at most S / 4
+        :param claim_time: T_claim, seconds within which two reads and a write, one after the other, are done on
+            healthy storage; at most S / 4
         :param force: overwrite what lies there, also a lockspace whose hosts did not leave, provided
             that none of them writes a heartbeat while it is watched for T_dead
         :param progress: told how far it is

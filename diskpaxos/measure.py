@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from diskpaxos import _core
-from diskpaxos.errors import DiskPaxosError, LeaseNotFoundError, NoDirectIOError, PathError
+from diskpaxos.errors import DiskPaxosError, LeaseNotFoundError, NoDirectIOError, PathError, claim_time_for
 from diskpaxos.host import Host
 from diskpaxos.lockspace import Lockspace
 from diskpaxos.rawdisk import aligned_view
@@ -94,6 +94,7 @@ class Measured:
     join: float  #: seconds
     heartbeat: float  #: the slowest one
     outage_tolerance: float  #: S of the lockspace measured
+    claim_time: float  #: T_claim of it
     leftovers: Leftovers
     operations: tuple[Operation, ...] = field(repr=False)
 
@@ -107,6 +108,13 @@ class Measured:
     def needed(self) -> float:
         """The smallest S that what was seen allows, in seconds."""
         return max(_LEAST, float(-(-self.slowest * _MARGIN // 1)))
+
+    @property
+    def needed_to_join(self) -> float:
+        """The smallest T_claim that what was seen allows: two reads and a write in a row, each as slow as the slowest
+        operation, which has one of each."""
+        each = self.slowest
+        return claim_time_for((each, each, each))
 
 
 class _Floor:
@@ -341,6 +349,7 @@ def measure(
             join=joined,
             heartbeat=host.status().worst_duration,
             outage_tolerance=shape.outage_tolerance / 1e9,
+            claim_time=shape.claim_time / 1e9,
             leftovers=others.found(),
             operations=series.operations(),
         )

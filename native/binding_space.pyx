@@ -97,6 +97,8 @@ cdef object core_error(dpx_status status, const dpx_failure *failure):
     error.silent_for = failure.silent_for
     error.watched = bool(failure.watched)
     error.free_in = failure.free_in
+    error.claim_time = failure.claim_time
+    error.took = (failure.took[0], failure.took[1], failure.took[2])
     error.host_name = text_of(failure.host_name)
     error.path = (<bytes>failure.path).decode("utf-8", "surrogateescape")
     return error

@@ -93,6 +93,8 @@ cdef extern from "host/failure.h" nogil:
         c_bool watched
         uint64_t silent_for
         uint64_t free_in
+        uint64_t claim_time
+        uint64_t took[3]
         c_bool lowering
         char host_name[64]
         char path[512]

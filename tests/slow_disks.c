@@ -2,7 +2,8 @@
  *
  * A file DISK has its I/O delayed while $SLOW_DISKS/DISK's-name exists and holds a number of milliseconds; "hang"
  * holds it until that file is gone; "queue" and a number: each I/O takes so long, one after the other, whoever asks
- * for them, as on a storage that serves one at a time.  It stands where the kernel would, as tests/fault/one_fault.c does. */
+ * for them, as on a storage that serves one at a time.  It stands where the kernel would, as tests/fault/one_fault.c
+ * does. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>

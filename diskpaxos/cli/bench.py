@@ -150,6 +150,15 @@ def _advise(seen: Measured) -> None:
         )
     elif seen.lockspace:
         click.echo(f"This lockspace has {format_duration(seen.outage_tolerance)}: enough for what was seen.")
+    click.echo(
+        f"Joining needs three in a row within T_claim: --claim-time {format_duration(seen.needed_to_join)} would do."
+    )
+    if seen.lockspace:
+        short = seen.claim_time < seen.needed_to_join
+        click.echo(
+            f"This lockspace has {format_duration(seen.claim_time)}: "
+            + ("too little; hosts may fail to join." if short else "enough for what was seen.")
+        )
     click.echo("S must also be above what nobody can see in a minute:")
     for item in UNSEEN:
         click.echo(f"  - {item}")
@@ -206,6 +215,11 @@ def _as_json(seen: Measured) -> dict[str, Any]:
             "configured": seen.outage_tolerance if seen.lockspace else None,
             "enough": seen.outage_tolerance >= seen.needed if seen.lockspace else None,
             "not_seen": list(UNSEEN),
+        },
+        "claim_time": {
+            "needed_for_that": seen.needed_to_join,
+            "configured": seen.claim_time if seen.lockspace else None,
+            "enough": seen.claim_time >= seen.needed_to_join if seen.lockspace else None,
         },
         "leftovers": {"removed": list(seen.leftovers.removed), "remaining": list(seen.leftovers.remaining)},
     }

@@ -61,6 +61,8 @@ typedef struct dpx_failure {
     bool watched;    /* … its record was seen here … */
     uint64_t silent_for; /* … and has not moved for so long … */
     uint64_t free_in;    /* … and is free after so long, ns, without a move */
+    uint64_t claim_time; /* T_claim, and what must fit into it: table and notices read, claim written; 0: not known */
+    uint64_t took[3];
     bool lowering;   /* our own attempt is still being voided in the background */
     char host_name[DPX_HOST_NAME_MAX + 1]; /* of the holder in the way, as its slot record says */
     char path[512];

@@ -139,8 +139,14 @@ static dpx_status claim_failed(const dpx_host *host, dpx_verdict verdict, dpx_fa
 {
     dpx_fail_verdict(host, failure, verdict, dpx_task_cause(host->claim));
     failure->value = dpx_claim_slow(host->claim->machine.claim);
-    if (verdict == DPX_STORAGE && failure->value > 0 && failure->error == ETIMEDOUT)
+    if (verdict == DPX_STORAGE && failure->value > 0 && failure->error == ETIMEDOUT) {
+        dpx_claim_pace pace = dpx_claim_paced(host->claim->machine.claim);
+        failure->claim_time = host->geometry.claim_time;
+        failure->took[0] = pace.table;
+        failure->took[1] = pace.notices;
+        failure->took[2] = pace.write;
         return dpx_fail(failure, DPX_E_TIMING);
+    }
     if (verdict == DPX_FULL)
         return dpx_fail(failure, host->options.slot == DPX_ANY_SLOT ? DPX_E_NO_SLOT : DPX_E_NOT_DRAINED);
     if (verdict == DPX_BUSY)

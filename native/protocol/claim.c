@@ -417,6 +417,7 @@ void dpx_claim_complete(dpx_claim *claim, dpx_request *request, uint64_t now)
     struct claim_channel *channel = &claim->channels[request->disk];
     (void)now;
     request->outstanding = false;
+    dpx_claim_time(channel);
     if (!channel->sent)
         return; /* of an earlier phase: a later look at this disk starts afresh */
     if (request->error != 0)

@@ -47,6 +47,14 @@ bool dpx_claim_busy(const dpx_claim *claim, uint32_t disk);
 
 /* Attempts that came to nothing since the storage took longer than T_claim allows. */
 uint32_t dpx_claim_slow(const dpx_claim *claim);
+/* … and how long those I/Os took, on the disk that was too slow, which must fit into T_claim one after the other, ns;
+ * 0: none has returned. */
+typedef struct dpx_claim_pace {
+    uint64_t table;
+    uint64_t notices;
+    uint64_t write;
+} dpx_claim_pace;
+dpx_claim_pace dpx_claim_paced(const dpx_claim *claim);
 
 /* When done: the active record as written, and the notices carried on from the slot's
  * earlier life (max_hosts entries, inside the claim's memory). */

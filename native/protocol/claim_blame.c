@@ -62,3 +62,25 @@ dpx_verdict dpx_claim_gives_up(const dpx_claim *claim, uint64_t now)
         return DPX_RUNNING;
     return storage ? DPX_STORAGE : claim->cause.flaw != DPX_SOUND ? DPX_DAMAGED : DPX_BUSY;
 }
+
+void dpx_claim_time(struct claim_channel *channel)
+{
+    const dpx_request *request = &channel->request;
+    uint64_t read = request->read_completed_at - request->read_issued_at;
+    uint64_t written = request->write_completed_at - request->write_issued_at;
+    dpx_claim_pace *pace = &channel->pace;
+    if (request->error != 0)
+        return;
+    if (channel->asked == PHASE_TABLE && read > pace->table)
+        pace->table = read;
+    else if (channel->asked == PHASE_NOTICES && read > pace->notices)
+        pace->notices = read;
+    else if (channel->asked == PHASE_WRITE && written > pace->write)
+        pace->write = written;
+}
+
+dpx_claim_pace dpx_claim_paced(const dpx_claim *claim)
+{
+    uint32_t disk = claim->cause.disk == DPX_NO_DISK ? 0 : claim->cause.disk;
+    return claim->channels[disk].pace;
+}

@@ -8,6 +8,7 @@ void dpx_claim_build(dpx_claim *claim, uint32_t disk)
     uint64_t block = dpx_slot_block(geometry, claim->record.who.slot);
     channel->request = (dpx_request){.disk = disk, .writes = &channel->write, .reads = channel->reads,
                                      .outstanding = true};
+    channel->asked = claim->phase;
     switch (claim->phase) {
     case PHASE_TABLE:
         channel->reads[0] = (dpx_extent){.block = dpx_slot_block(geometry, 0), .count = geometry->max_hosts,

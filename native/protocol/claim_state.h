@@ -22,6 +22,8 @@ enum claim_phase {
 
 struct claim_channel {
     dpx_request request;
+    enum claim_phase asked; /* the request's */
+    dpx_claim_pace pace;    /* the slowest that were seen here */
     dpx_extent write;
     dpx_extent *reads; /* 1 + notice_blocks */
     uint8_t *block;
@@ -89,6 +91,8 @@ void dpx_claim_build(dpx_claim *claim, uint32_t disk);
 bool dpx_claim_takes_part(const dpx_claim *claim, const struct claim_channel *channel);
 /* Why too few disks did what the present phase asked for: the cause. */
 void dpx_claim_blame(dpx_claim *claim);
+/* How long the request took that has just returned. */
+void dpx_claim_time(struct claim_channel *channel);
 /* Is another attempt worth it?  DPX_RUNNING: yes. */
 dpx_verdict dpx_claim_gives_up(const dpx_claim *claim, uint64_t now);
 

@@ -194,6 +194,36 @@ def test_slow_storage_is_said_to_be_slow_in_time_and_keeps_few_slots(slow_disks:
     assert len(used) <= 6, "three attempts each, at most"
 
 
+@pytest.mark.timing
+def test_who_cannot_join_is_told_which_claim_time_would_do(slow_disks: SlowDisks, make_space: Maker) -> None:
+    """400 ms for each I/O, and the default T_claim; then what was advised."""
+    space = make_space(outage_tolerance=40.0, claim_time=1.0)
+    speaker = Speaker(slow_disks, space.paths)
+    try:
+        slow_disks.slow(Path(space.paths[0]), 400)
+        answer = speaker.ask()
+    finally:
+        slow_disks.slow(Path(space.paths[0]), 0)
+        speaker.end()
+    assert answer["error"] == "TimingError", answer
+    assert answer["took"] < 10, "the call"
+    assert answer["claim_time"] == 1.0
+    assert 2.4 <= answer["needed"] <= 4.0, answer
+    assert f"--claim-time {answer['needed']:.1f}".removesuffix(".0") in answer["text"]
+    assert "reading the slots 4" in answer["text"]
+
+    space = make_space(outage_tolerance=40.0, claim_time=answer["needed"])
+    speaker = Speaker(slow_disks, space.paths)
+    try:
+        slow_disks.slow(Path(space.paths[0]), 400)
+        answer = speaker.ask()
+    finally:
+        slow_disks.slow(Path(space.paths[0]), 0)
+        speaker.end()
+    assert "slot" in answer, answer
+    assert answer["took"] < 10
+
+
 def test_few_free_slots_are_warned_of(make_space: Maker, caplog: pytest.LogCaptureFixture) -> None:
     """64 jobs that wait for one lease would fill the default lockspace in silence."""
     space = make_space(max_hosts=4)

@@ -160,6 +160,8 @@ def core_error(status: str, **fields: Any) -> _core.CoreError:
         "watched": True,
         "silent_for": 12_000_000_000,
         "free_in": 60_000_000_000,
+        "claim_time": 1_000_000_000,
+        "took": (400_000_000, 400_000_000, 0),
         "host_name": "b",
         "path": "/p",
     }
@@ -248,3 +250,21 @@ def test_what_uses_up_asynchronous_io_is_no_riddle() -> None:
     assert isinstance(error, errors.SystemRefusedError)
     assert "fs.aio-max-nr" in str(error)
     assert "/shared/locks" not in str(error), "it is not the path's fault"
+
+
+@pytest.mark.parametrize(
+    ("took", "needed", "parts"),
+    [
+        ((0.4, 0.4, 0.8), 3.2, ("reading the slots 400 ms", "writing the claim 800 ms", "--claim-time 3.2s", "12.8 s")),
+        ((0.4, 0.7, 0.0), 3.6, ("reading the notices 700 ms", "--claim-time 3.6s", "S of at least 14.4 s")),
+        ((0.01, 0.01, 0.01), 0.0, ("check the load of the host",)),  # it slept
+        ((0.0, 0.0, 0.0), 0.0, ("check the load of the host",)),
+    ],
+)
+def test_who_is_too_slow_to_join_is_told_what_would_do(
+    took: tuple[float, float, float], needed: float, parts: tuple[str, ...]
+) -> None:
+    error = errors.TimingError("/p", "too slow", 3, 1.0, took)
+    assert (error.claim_time, error.took, error.needed) == (1.0, took, needed)
+    assert all(part in str(error) for part in parts), error
+    assert took[2] > 0.1 or "writing the claim" not in str(error)
