@@ -303,9 +303,13 @@ class Lockspace:
 
         A process with such an I/O cannot end before the kernel gives it back.
         """
-        limit = self.geometry.outage_tolerance // 4 if seconds is None else round(seconds * 1e9)
+        limit = self.geometry.outage_tolerance / 4e9 if seconds is None else seconds
+        return tuple(path for path, silent in self.unanswered().items() if silent > limit)
+
+    def unanswered(self) -> dict[str, float]:
+        """Paths of the disks that have an I/O under way, and for how many seconds the oldest of each has been."""
         now = _core.now()
-        return tuple(disk.path for disk in self._use().disks() if disk.oldest and now > disk.oldest + limit)
+        return {disk.path: max(now - disk.oldest, 0) / 1e9 for disk in self._use().disks() if disk.oldest}
 
     # ---- maintenance
 

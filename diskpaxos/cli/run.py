@@ -6,6 +6,7 @@ import errno
 import os
 import shutil
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -20,7 +21,7 @@ from diskpaxos.cli.durations import Duration, format_duration
 from diskpaxos.cli.exit_codes import SIGNALLED, ExitCode
 from diskpaxos.cli.guard import Guard, GuardError
 from diskpaxos.cli.options import lockspace_option, open_lockspace
-from diskpaxos.cli.output import hint
+from diskpaxos.cli.output import hint, moment
 from diskpaxos.cli.supervise import Outcome, Supervisor, hold_signals, withhold_signals
 from diskpaxos.cli.trouble import Trouble
 from diskpaxos.cli.waiting import Waiting, held_advice
@@ -104,7 +105,7 @@ def run(
                     finally:
                         _leave(host)
             finally:
-                _tell_of_hung_disks(space)
+                _tell_of_hung_disks(space, "all is done")
         finally:
             guard.close()
     if outcome.remark:
@@ -202,16 +203,25 @@ def _acquire(host: Host, name: str, shared: bool, waiting: Waiting, conflict: in
         raise Trouble(error.what, conflict, "the command did not run", advice) from None
 
 
-def _tell_of_hung_disks(space: Lockspace) -> None:
-    """The kernel lets no process go whose I/O it still has: say so, or `run` seems to hang for no reason."""
-    for path in space.hanging(_LEAVE_LIMIT / 2):
-        hint(f"{path} does not answer; the kernel keeps process {os.getpid()} until it does, though all is done")
+def _tell_of_hung_disks(space: Lockspace, so_far: str) -> None:
+    """The kernel lets no process go whose I/O it still has: say so, or `run` seems to hang for no reason.
+
+    :param so_far: what is done at least
+    """
+    for path, seconds in space.unanswered().items():
+        if seconds > _LEAVE_LIMIT / 2:
+            since = moment(time.time() - seconds)
+            hint(
+                f"{path} does not answer, for {format_duration(seconds)} now (since {since}); the kernel keeps process "
+                f"{os.getpid()} until it does, though {so_far}"
+            )
 
 
 def _supervised(guard: Guard, host: Host, lease: Lease) -> Outcome:
     info = host.space.info()
     hold_signals()
     outcome = Supervisor(guard, host, lease, info.kill_grace, hint).run(info.outage_tolerance / 32)
+    _tell_of_hung_disks(host.space, "the command has ended")
     try:
         lease.release(timeout=_RELEASE_LIMIT)
     except errors.LeaseLostError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import threading
 import time
@@ -14,7 +15,7 @@ import pytest
 from fix_members import MemberProcess
 from fix_slow import SlowDisks
 from fix_spaces import QUICK, Maker
-from program import clean_environment, diskpaxos, running
+from program import clean_environment, diskpaxos, eventually, is_running, running
 from speaker import Speaker
 
 from diskpaxos import HostEvent, Lockspace, errors
@@ -290,9 +291,37 @@ def test_run_says_what_keeps_it(slow_disks: SlowDisks, make_space: Maker) -> Non
         slow_disks.hang(disk)
         assert process.stderr is not None
         told = process.stderr.readline()
+        while "does not answer" not in told or "all is done" not in told:
+            assert told, "nothing was said"
+            told = process.stderr.readline()
+        assert f"{disk} does not answer, for " in told
+        assert f"UTC); the kernel keeps process {process.pid}" in told
+        slow_disks.slow(disk, 0)
+        assert process.wait(10) == 0
+
+
+@pytest.mark.timing
+def test_run_says_that_its_command_is_dead_though_it_lives_on(slow_disks: SlowDisks, make_space: Maker) -> None:
+    """The only disk hangs: the command is ended at S; only `run` stays for as long as the kernel says."""
+    space = make_space(outage_tolerance=2.0, kill_grace=1.0, watchdog_timeout=0.4)
+    disk = Path(space.paths[0])
+    with running(
+        *("run", "-L", disk, "-l", "vm", "--", "sh", "-c", "echo $$; exec sleep 60"),
+        env=clean_environment(**slow_disks.environment),
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        command = int(process.stdout.readline())
+        slow_disks.hang(disk)
+        began = time.monotonic()
+        eventually(lambda: not is_running(command))
+        assert time.monotonic() - began < 3.5, "S, K and a little"
+        told = process.stderr.readline()
         while "does not answer" not in told:
             assert told, "nothing was said"
             told = process.stderr.readline()
-        assert f"{disk} does not answer; the kernel keeps process {process.pid}" in told
+        assert re.search(r"does not answer, for \d\S* now \(since 2\d+-.* UTC\); the kernel keeps process", told), told
+        assert "the command has ended" in told
+        assert process.poll() is None
         slow_disks.slow(disk, 0)
-        assert process.wait(10) == 0
+        assert process.wait(20) == 76
