@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from fix_slow import SlowDisks
 from fix_spaces import Maker
-from program import clean_environment, running
+from program import clean_environment, eventually, running
 from speaker import Speaker
 
 from diskpaxos import Lockspace
@@ -34,6 +34,12 @@ def run_on(space: Lockspace, lease: str, wait: str, *command: str) -> tuple[str,
     return ("run", "-L", space.paths[0], "-l", lease, "--wait", wait, "--", *command)
 
 
+def joined(space: Lockspace, count: int) -> None:
+    """Until so many hosts are there, and a moment for what they do next."""
+    eventually(lambda: len([host for host in space.hosts() if host.liveness not in ("free", "claiming")]) == count)
+    time.sleep(0.5)
+
+
 def outage(slow: SlowDisks, disk: str, seconds: float) -> None:
     slow.hang(Path(disk))
     time.sleep(seconds)
@@ -44,18 +50,17 @@ def test_a_waiter_outlasts_what_its_holder_outlasts(slow_disks: SlowDisks, make_
     """2.5 s of silence: more than two limits of an I/O, less than S."""
     space = make_space(**SHAPE)
     environment = clean_environment(**slow_disks.environment)
-    with (
-        running(*run_on(space, "vm", "0s", "sh", "-c", "sleep 7; echo held"), env=environment) as holder,
-        running(*run_on(space, "vm", "forever", "echo", "it ran"), env=environment) as waiter,
-    ):
-        time.sleep(2)
-        outage(slow_disks, space.paths[0], 2.5)
-        time.sleep(0.5)
-        assert waiter.poll() is None, waiter.communicate()
-        assert holder.wait(20) == 0, holder.communicate()
-        assert waiter.wait(20) == 0, waiter.communicate()
-        assert waiter.stdout is not None
-        assert waiter.stdout.read() == "it ran\n"
+    with running(*run_on(space, "vm", "0s", "sh", "-c", "sleep 9; echo held"), env=environment) as holder:
+        joined(space, 1)
+        with running(*run_on(space, "vm", "forever", "echo", "it ran"), env=environment) as waiter:
+            joined(space, 2)
+            outage(slow_disks, space.paths[0], 2.5)
+            time.sleep(0.5)
+            assert waiter.poll() is None, waiter.communicate()
+            assert holder.wait(20) == 0, holder.communicate()
+            assert waiter.wait(20) == 0, waiter.communicate()
+            assert waiter.stdout is not None
+            assert waiter.stdout.read() == "it ran\n"
 
 
 def test_a_waiter_joins_again_after_an_outage_longer_than_s(slow_disks: SlowDisks, make_space: Maker) -> None:
@@ -65,7 +70,7 @@ def test_a_waiter_joins_again_after_an_outage_longer_than_s(slow_disks: SlowDisk
         lease = alpha.acquire("vm")
         arguments = run_on(space, "vm", "forever", "echo", "it ran")
         with running(*arguments, env=clean_environment(**slow_disks.environment)) as waiter:
-            time.sleep(2)
+            joined(space, 2)
             outage(slow_disks, space.paths[0], S + 2)
             time.sleep(1)
             assert waiter.poll() is None, waiter.communicate()
@@ -83,18 +88,18 @@ def test_a_waiter_outlasts_an_outage_when_it_opens(slow_disks: SlowDisks, make_s
     with running(*run_on(space, "vm", "forever", "echo", "it ran"), env=environment) as waiter:
         assert waiter.stderr is not None
         told = reader(waiter.stderr)
-        time.sleep(14)
+        eventually(lambda: any("waiting …" in line for line in told), timeout=30)
+        time.sleep(2)
         assert waiter.poll() is None, told
-        assert any("waiting …" in line for line in told), told
         slow_disks.slow(Path(space.paths[0]), 0)
         assert waiter.wait(20) == 0, told
     slow_disks.hang(Path(space.paths[0]))
-    began = time.monotonic()
     with running(*run_on(space, "vm", "1s", "echo", "it ran"), env=environment) as waiter:
-        time.sleep(13)
+        assert waiter.stderr is not None
+        told = reader(waiter.stderr)
+        eventually(lambda: any("cannot open" in line for line in told), timeout=20)
         slow_disks.slow(Path(space.paths[0]), 0)  # the kernel's part: no process ends while its I/O hangs
-        assert waiter.wait(10) == 74, waiter.communicate()
-    assert time.monotonic() - began < 20
+        assert waiter.wait(10) == 74, told
 
 
 def test_a_join_outlasts_an_outage(slow_disks: SlowDisks, make_space: Maker) -> None:
@@ -136,7 +141,7 @@ def test_signals_end_a_wait_for_the_storage(slow_disks: SlowDisks, make_space: M
     environment = clean_environment(**slow_disks.environment)
     with space.join("alpha") as alpha, alpha.acquire("vm"):
         with running(*run_on(space, "vm", "forever", "true"), env=environment) as waiter:
-            time.sleep(2)
+            joined(space, 2)
             slow_disks.hang(Path(space.paths[0]))
             time.sleep(2)
             waiter.terminate()
