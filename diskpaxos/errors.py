@@ -579,7 +579,7 @@ class HeldError(LeaseError):
         what: str = "",
         advice: str = "",
     ) -> None:
-        holder = f"host {host!r} (slot {slot})" if host else f"a host that has just joined (slot {slot})"
+        holder = f"host {host!r} (slot {slot})" if host else f"the host of slot {slot}, whose name is not known yet"
         text = what or f"lease {lease!r} is held by {holder}, {mode}"
         if label:
             text += f", for {label!r}"

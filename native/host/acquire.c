@@ -273,26 +273,32 @@ static dpx_status give_back(struct taking *taking)
     return status;
 }
 
-/* Who tries once, having just joined, may meet the flag of somebody whom other hosts hold dead, or who has been silent
- * for long enough as others have seen: the next heartbeat tells.  A holder that was seen to live needs no such
- * question. */
+/* What will tell whether a holder is dead is yet to come: the heartbeat that reads what others say of its slot, our own
+ * word about that, or the end of a claim of its slot, by whoever cleans up after it. */
+static bool news_due(const dpx_host *host, const dpx_incarnation *who)
+{
+    const dpx_heart *heart = host->heart->machine.heart;
+    const dpx_peer *peer = &host->world.peers->slots[who->slot];
+    bool heard = peer->consulted_at >= peer->wanted_since || peer->wanted_generation == 0;
+    return !heard || dpx_heart_count(heart).last_issue < peer->wanted_since ||
+           dpx_heart_judging(heart, who->slot, who->generation) ||
+           dpx_peers_claimed_anew(host->world.peers, who, dpx_now());
+}
+
+/* Who tries once may meet the flag of somebody whom other hosts hold dead, or who has been silent for long enough as
+ * others have seen.  A holder that was seen to live of late needs no such question. */
 static dpx_status hear_of_holder(struct taking *taking, const dpx_incarnation *who, bool *dead)
 {
     dpx_host *host = taking->host;
-    const dpx_heart *heart = host->heart->machine.heart;
-    const dpx_peer *peer = &host->world.peers->slots[who->slot];
+    const dpx_peers *peers = host->world.peers;
     uint64_t deadline = dpx_taking_deadline(taking);
     dpx_status status = DPX_OK;
-    *dead = dpx_peers_dead(host->world.peers, who);
-    if (!taking->once || taking->heard || peer->moved_at[0] != 0)
+    *dead = dpx_peers_dead(peers, who);
+    if (!taking->once || dpx_peers_moving(peers, who->slot, dpx_now()))
         return DPX_OK;
-    taking->heard = true;
-    while (status == DPX_OK && !*dead && dpx_now() < deadline) {
-        bool heard = dpx_heart_count(heart).last_issue >= peer->wanted_since;
-        if (heard && !dpx_heart_judging(heart, who->slot, who->generation))
-            return DPX_OK;
+    while (status == DPX_OK && !*dead && news_due(host, who) && dpx_now() < deadline) {
         status = pause_a_while(taking, HEAR_PAUSE);
-        *dead = dpx_peers_dead(host->world.peers, who);
+        *dead = dpx_peers_dead(peers, who);
     }
     return status;
 }

@@ -136,8 +136,7 @@ void dpx_failure_flag(const dpx_host *host, dpx_failure *failure, const dpx_flag
     failure->free_in = dpx_peers_until_silent(host->world.peers, flag->who.slot, now) + look;
     if (peer->still_from != 0 && now > peer->still_from)
         failure->silent_for = now - peer->still_from;
-    bool moves = peer->moved_at[0] != 0 && now < peer->moved_at[0] + geometry->outage_tolerance / 4;
-    failure->alive = moves && !failure->dead;
+    failure->alive = dpx_peers_moving(host->world.peers, flag->who.slot, now) && !failure->dead;
 }
 
 static dpx_status status_of(dpx_verdict verdict)

@@ -15,7 +15,6 @@ struct taking {
     dpx_cause outage_cause;
     uint32_t heals;     /* own blocks of ours that were written anew */
     uint64_t heal_until; /* until when others, who were asked, may take to write theirs; 0: none was */
-    bool heard;         /* what is known of a holder that was not seen to live was waited for */
     bool once;          /* tries once; its deadline is one of the storage, anew for every step */
     uint64_t deadline;
     dpx_entry **entries;

@@ -92,6 +92,13 @@ bool dpx_peer_free(const dpx_peer *peer);
 /* True only when it is certain. */
 bool dpx_peers_dead(const dpx_peers *peers, const dpx_incarnation *who);
 
+/* The slot's owner was seen to beat, and two heartbeats have not gone by since. */
+bool dpx_peers_moving(const dpx_peers *peers, uint32_t slot, uint64_t now);
+
+/* Somebody claims that incarnation's slot.  A claim that goes well ends within this time, and tells (‡D1); one that
+ * came to nothing, or an old one over the owner's record, stands still. */
+bool dpx_peers_claimed_anew(const dpx_peers *peers, const dpx_incarnation *who, uint64_t now);
+
 /* Unmoved for T_dead (of the owner's times): a notice may be written. */
 bool dpx_peers_silent(const dpx_peers *peers, uint32_t slot);
 

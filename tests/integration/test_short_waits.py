@@ -6,10 +6,13 @@ import shutil
 import subprocess
 import time
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from integration.short_waits import attempt, make_lockspace, take_over
-from program import PROGRAM, T_DEAD, clean_environment, diskpaxos, eventually, running
+from program import PROGRAM, T_DEAD, S, clean_environment, diskpaxos, eventually, running
+
+from diskpaxos import Lockspace, identity
 
 ATTEMPTS = 3  # a machine shared with others has slow moments; "never before" is demanded of each
 
@@ -52,13 +55,48 @@ def test_what_one_host_judged_others_need_not_watch(lockspace: Path) -> None:
             holder.kill()
             holder.wait()
         diskpaxos("run", "-L", lockspace, "-l", "vm", "--wait", "60s", "--", "true", DISKPAXOS_RUNTIME_DIR="")
-        for _ in range(3):
+        for wait in 0, 3.0, 0:  # who tries once hears of it first, too
             begun = time.monotonic()
-            assert attempt(lockspace, 3.0, "") == 0
+            assert attempt(lockspace, wait, "") == 0
             took.append(time.monotonic() - begun)
         if max(took[-3:]) < 3.0:
             return
     raise AssertionError(f"seconds: {took}")
+
+
+@pytest.mark.timing
+@pytest.mark.slow
+def test_who_tries_once_gets_what_was_judged(lockspace: Path) -> None:
+    """At once, while the host that judged stays and cleans up: it claims the dead one's slot, and for that time neither
+    the slot's record nor what is certified of it tells who is dead."""
+    for _ in range(ATTEMPTS):
+        with running(*hold(lockspace), env=clean_environment(DISKPAXOS_RUNTIME_DIR="")) as holder:
+            assert holder.stdout is not None
+            assert holder.stdout.readline() == "held\n"
+            holder.kill()
+            holder.wait()
+        with Lockspace.open(lockspace) as space, space.join("judge") as judge:
+            judge.acquire("vm", timeout=60).release()
+            assert [attempt(lockspace, 0, "") for _ in range(2)] == [0, 0]
+
+
+@pytest.mark.timing
+@pytest.mark.slow
+def test_who_saw_the_dead_live_once_gets_what_was_judged(lockspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """… so does a host of another machine that was there all the time: it saw the holder beat, but not of late."""
+    with Lockspace.open(lockspace) as space, space.join("judge") as judge:
+        monkeypatch.setattr(identity, "machine_uuid", uuid4)
+        with Lockspace.open(lockspace) as other, other.join("onlooker") as onlooker:
+            with running(*hold(lockspace), env=clean_environment(DISKPAXOS_RUNTIME_DIR="")) as holder:
+                assert holder.stdout is not None
+                assert holder.stdout.readline() == "held\n"
+                time.sleep(S / 2)
+                (slot,) = [host.slot for host in space.hosts() if host.pid == holder.pid]
+                holder.kill()
+                holder.wait()
+            judge.acquire("vm", timeout=60).release()
+            eventually(lambda: {host.slot: host.liveness for host in space.hosts()}.get(slot) == "claiming")
+            onlooker.acquire("vm", timeout=0).release()
 
 
 def files(folder: Path) -> list[Path]:

@@ -78,6 +78,49 @@ static void test_an_overwritten_claim_hides_nobody(void)
     close_onlooker(&who);
 }
 
+/* Who cleans up after the dead claims their slot.  What comes of that is worth waiting for, but a claim that came to
+ * nothing stands there for good; and one below the owner, or the owner's own record, tells nothing of it. */
+static void test_a_claim_above_an_owner_is_under_way_for_a_while(void)
+{
+    onlooker who;
+    dpx_peers *peers = open_onlooker(&who, 1);
+    dpx_slot_record owner = record_of(DPX_SLOT_ACTIVE, 3, 7, 1);
+    dpx_slot_record claim = record_of(DPX_SLOT_CLAIMING, 4, 1, 2);
+    uint64_t now = 100 * DPX_SECOND, limit = 4 * who.disks.geometry.claim_time;
+    see(&who, &owner, now, now);
+    CHECK(!dpx_peers_claimed_anew(peers, &owner.who, now));
+    now += DPX_SECOND;
+    see(&who, &claim, now, now);
+    CHECK(dpx_peers_claimed_anew(peers, &owner.who, now));
+    CHECK(!dpx_peers_claimed_anew(peers, &claim.who, now));
+    CHECK(!dpx_peers_dead(peers, &owner.who));
+    see(&who, &claim, now + limit - 1, now + limit - 1);
+    CHECK(dpx_peers_claimed_anew(peers, &owner.who, now + limit - 1));
+    CHECK(!dpx_peers_claimed_anew(peers, &owner.who, now + limit));
+    claim.state = DPX_SLOT_FREE;
+    see(&who, &claim, now + 2, now + 2);
+    CHECK(!dpx_peers_claimed_anew(peers, &owner.who, now + 2));
+    CHECK(dpx_peers_dead(peers, &owner.who));
+    close_onlooker(&who);
+}
+
+/* A host was seen to live when its counter grew, for two heartbeats from then on. */
+static void test_a_host_moves_for_two_heartbeats(void)
+{
+    onlooker who;
+    dpx_peers *peers = open_onlooker(&who, 1);
+    dpx_slot_record owner = record_of(DPX_SLOT_ACTIVE, 3, 7, 1);
+    uint64_t now = 100 * DPX_SECOND, limit = who.disks.geometry.outage_tolerance / 4;
+    see(&who, &owner, now, now);
+    CHECK(!dpx_peers_moving(peers, SLOT, now));
+    owner.sequence++;
+    owner.counter++;
+    see(&who, &owner, now, now);
+    CHECK(dpx_peers_moving(peers, SLOT, now + limit - 1));
+    CHECK(!dpx_peers_moving(peers, SLOT, now + limit));
+    close_onlooker(&who);
+}
+
 /* ‡D6: a late claim covers the heartbeats that came before it, on one disk; on the two of three that answer; and
  * on two of three where the third, which answers, too, never got them. */
 static void test_a_late_claim_hides_what_the_owner_wrote(void)
@@ -539,6 +582,8 @@ int main(void)
 {
     RUN(test_a_slow_read_is_no_silence);
     RUN(test_an_overwritten_claim_hides_nobody);
+    RUN(test_a_claim_above_an_owner_is_under_way_for_a_while);
+    RUN(test_a_host_moves_for_two_heartbeats);
     RUN(test_a_late_claim_hides_what_the_owner_wrote);
     RUN(test_one_disk_of_three_prolongs_no_silence);
     RUN(test_who_left_on_one_disk_is_dead);
