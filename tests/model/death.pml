@@ -7,7 +7,8 @@
  *   without -DFREEZE  clocks run: whoever is buried has no holder any more
  *   with -DFREEZE     the watched host may be stopped at any step together with its clock,
  *                     once, for any time.  No timeout can see that; what must hold is that a
- *                     heartbeat which the other did not see does not complete beside a burial
+ *                     heartbeat which the other did not see does not complete beside a burial,
+ *                     and, once a heartbeat was issued after that and completed, all as before
  *   -DSTALE           the watcher's reads may show old content of the whole disk
  *   -DCOVER           once, at any time, somebody's late claim lands over the watched host's record
  *   -DHEIR            the slot's last owner is long silent, and the watched host claims the slot at any time; the
@@ -36,7 +37,9 @@ bool holding;
 #else
 bool holding = true;
 #endif
-bool over, ended, frozen, was_frozen;
+bool ended, frozen, was_frozen;
+bool unaware;        /* it was stopped, and has not completed a heartbeat since … */
+bool fresh;          /* … though one is under way */
 byte life = 0;       /* ticks since the issue of the last heartbeat that completed */
 byte issue = 0;      /* … of the one under way */
 byte completed;      /* counter of the last heartbeat that completed */
@@ -80,7 +83,7 @@ proctype watched()
     atomic { life = 0; holding = true } /* it claims the slot */
 #endif
     do
-    :: atomic { awake && life < S && counter < BEATS -> counter++; issue = 0 }
+    :: atomic { awake && life < S && counter < BEATS -> counter++; issue = 0; fresh = true }
 #ifdef NO_S7 /* the notices first, then the own record */
         atomic { awake -> told = notice && !damaged; unsure = perhaps_named }
         d_step { beat = counter; covered = false }
@@ -94,7 +97,8 @@ proctype watched()
                 assert(was_frozen || life >= S); /* nobody is told that it is dead who is not */
                 ended = true; goto end
             :: !told && life < S && unsure /* this chain proves nothing */
-            :: else -> life = issue; completed = counter; flag = true; assert(sees_the_other)
+            :: else -> life = issue; completed = counter; flag = true; unaware = unaware && !fresh;
+                assert(sees_the_other)
             fi;
             told = false; unsure = false
         }
@@ -113,7 +117,7 @@ proctype keeper()
 proctype freezer()
 {
 #ifdef FREEZE
-    atomic { frozen = true; was_frozen = true }
+    atomic { frozen = true; was_frozen = true; unaware = true; fresh = false }
     frozen = false
 #else
     skip
@@ -203,7 +207,9 @@ watch:
         fi
     od;
     if
-#ifdef NO_D6
+#ifdef NO_UNMOVED /* whatever it shows */
+    :: atomic { false ->
+#elif defined(NO_D6)
     :: atomic { shown > known && shown != CLAIM -> /* it lives: a new silence must come first */
 #else
     :: atomic { shown != known -> /* it lives, or lived: a new silence must come first */
@@ -217,7 +223,7 @@ watch:
     atomic {
         base = written; buried = true;
         assert(sees_the_other);
-        assert(was_frozen || !holding);
+        assert(unaware || !holding);
         shown = 0; fit = false; asked = 0
     }
 #ifdef NOTICE_LATE

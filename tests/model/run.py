@@ -133,6 +133,7 @@ ROWS = [
     Row("death", "FREEZE NO_D3", "D3"),
     Row("death", "FREEZE NO_REREAD", "D3, the read after the notice"),
     Row("death", "FREEZE NOTICE_LATE", "D3, the notice before that read"),
+    Row("death", "FREEZE NO_UNMOVED", "D3, unmoved in that read"),
     Row("death3", ""),
     Row("death3", "COVER"),
     Row("death3", "FREEZE AT_ONCE"),
