@@ -9,6 +9,8 @@
  * moving record for dead, is death.pml's concern: here a record is dead if no owner lives
  * and it lies unmoved for longer than a lifetime, and drained if its writer has nothing in
  * flight.
+ *
+ *   -DVOID   the slot shows a claim that came to nothing long ago
  */
 #ifndef CLAIMERS
 #define CLAIMERS 2
@@ -41,7 +43,7 @@ typedef row_t { byte on[DISKS] }
 
 record_t disk[DISKS];
 byte still[DISKS];         /* ticks since the last write landed there */
-row_t air[CLAIMERS];       /* the state that a write in flight would leave; one per disk */
+row_t air[CLAIMERS + 1];   /* the state that a write in flight would leave; one per disk */
 byte generation[CLAIMERS];
 byte age[CLAIMERS];        /* ticks since t0; stands still at DEAD */
 byte rest[CLAIMERS];       /* ticks since the last completion that counts */
@@ -413,7 +415,13 @@ init
     atomic {
         byte n;
         for (n : 0 .. DISKS - 1) {
+#ifdef VOID
+            disk[n].state = CLAIMING;
+            disk[n].generation = 1;
+            disk[n].who = CLAIMERS + 1;
+#else
             disk[n].state = FREE;
+#endif
             still[n] = DEAD
         }
         for (n : 0 .. CLAIMERS - 1) {

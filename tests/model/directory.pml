@@ -8,6 +8,7 @@
  *   -DFAIL      the last header write of a changer may fail, and those of a dead one never come
  *   -DSETTLES   what was reported must stand on a majority once nothing is in flight
  *   -DIMMORTAL  nobody dies
+ *   -DUNUSED    nobody takes the lease
  *
  * A header's value is the number of the changer that created it, or 0 once it was deleted.
  */
@@ -278,7 +279,9 @@ init
             run fate(k)
 #endif
         }
+#ifndef UNUSED
         run taker();
+#endif
 #ifdef SETTLES
         run monitor()
 #endif
