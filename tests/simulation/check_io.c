@@ -287,8 +287,10 @@ static void check_header_write(world *w, const flight *f, enum unit unit, const 
             excuse(w, OUT_EXCUSED_REVERT); /* on a single disk nothing is left of a newer one */
         else
             excuse_pause(w, f->life);
+        w->truth->stray[place->area] = !l->reverted;
         return;
     }
+    w->truth->stray[place->area] = false;
     if (w->truth->replayed_at[place->area] || already_settled(w, f, place->area))
         return;
     if (flags_shown(w, &l->who, DPX_DIRECTORY_AREA, true, 0) < w->majority ||
@@ -430,7 +432,9 @@ void check_headers(world *w)
         uint32_t name = (uint32_t)(header.name[3] - '0');
         if (name >= MAX_NAMES)
             continue;
-        if (found[name] >= 0)
+        if (found[name] >= 0 && t->stray[area]) /* behind the one that all others find */
+            outcome_note(w, OUT_EXCUSED_PAUSE);
+        else if (found[name] >= 0)
             violate(w, VIOLATION_EXISTENCE, "vm-%u exists in areas %d and %u", name, found[name], area);
         found[name] = (int8_t)area;
     }

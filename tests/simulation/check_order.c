@@ -86,6 +86,7 @@ void check_reset(world *w)
     memset(t->blind_until, 0, sizeof t->blind_until);
     memset(t->trouble_at, 0, sizeof t->trouble_at);
     memset(t->replayed_at, 0, sizeof t->replayed_at);
+    memset(t->stray, 0, sizeof t->stray);
     memset(t->covered, 0, sizeof t->covered);
     t->rewritten = 0;
     memset(t->rolled, 0, sizeof t->rolled);
