@@ -24,6 +24,7 @@ DEBIAN = {
     "nm": "binutils",
     "strace": "strace",
     "spin": "spin",
+    "qemu-system-x86_64": "qemu-system-x86",
     "clang": "clang",
     "libFuzzer": "libclang-rt-dev",
     "mkfs.ext4": "e2fsprogs",

@@ -99,7 +99,7 @@ class Times:
         self.terms = terms
         self.end = events[-1].at if events else 0.0
         self.faults: list[Fault] = of(events, Fault)
-        self._healed = {event.number: event.at for event in of(events, Healed)}
+        self._healed: dict[int, float] = {event.number: event.at for event in of(events, Healed)}
 
     def healed(self, fault: Fault) -> float:
         """When it was over, or the end of the history."""
@@ -136,7 +136,7 @@ def _count(events: list[Event], verdict: Verdict) -> None:
     last: dict[str, int] = {}
     for write in of(events, Write):
         verdict.writes_seen += 1
-        verdict.writes_unseen += write.n - last.get(write.session, 0) - 1
+        verdict.writes_unseen += max(write.n - last.get(write.session, write.n - 1) - 1, 0)
         last[write.session] = write.n
     verdict.sessions = len(last)
     for told in of(events, Told):

@@ -24,10 +24,16 @@ import json
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import click
 
+from lab import table
+from lab.checker import judge
 from lab.guests import Lab
+from lab.history import read as read_history
+from lab.storage import STORAGES
+from lab.suite import TERMS, Setting, Suite, read_results
 from lab.system import LabError
 
 pass_lab = click.make_pass_decorator(Lab)
@@ -210,6 +216,76 @@ def events(lab: Lab, host: str) -> None:
 def qmp(lab: Lab, host: str, command: str, arguments: str) -> None:
     """One command to HOST's QEMU; ARGUMENTS is a JSON object."""
     click.echo(json.dumps(lab.host(host).qmp(command, **json.loads(arguments)), indent=1))
+
+
+@main.command()
+@click.option("--storage", "names", multiple=True, type=click.Choice(list(STORAGES)), help="default: san and nfs42")
+@click.option("--faults", "count", default=10, help="on each storage")
+@click.option("--minutes", type=float, help="begin no fault after so long")
+@click.option("--seed", default=1, help="of the schedule, which goes on where it ended")
+@click.option("--kind", "kinds", multiple=True, help="only this fault; with a seed of its own")
+@click.option("--hosts", default=2, help="with 3, the server of NFS and iSCSI holds no leases")
+@click.option("--results", type=click.Path(path_type=Path), help="where results add up; default: results.jsonl in DIR")
+@click.option("--broken", is_flag=True, help="the library's holder ignores what it is told: the checker must notice")
+@pass_lab
+def suite(
+    lab: Lab,
+    names: tuple[str, ...],
+    count: int,
+    minutes: float | None,
+    seed: int,
+    kinds: tuple[str, ...],
+    hosts: int,
+    results: Path | None,
+    broken: bool,
+) -> None:
+    """Inject faults while holders write; judge what was seen.  Exit status 1: something was violated."""
+    path = results or lab.folder / "results.jsonl"
+    lab.build.build(click.echo)
+    end = time.monotonic() + minutes * 60 if minutes else float("inf")
+    violated = 0
+    for name in names or ("san", "nfs42"):
+        if time.monotonic() > end:
+            break
+        setting = Setting(STORAGES[name], seed, hosts, list(kinds) or None, broken, click.echo)
+        with Suite(lab, setting, path) as running:
+            for _ in range(count):
+                if time.monotonic() > end:
+                    break
+                row = running.next()
+                violated += len(row["violations"])
+                click.echo(_line(row))
+    click.echo(table.page(read_results(path)))
+    sys.exit(1 if violated else 0)
+
+
+def _line(row: dict[str, Any]) -> str:
+    times = ", ".join(f"{takeover['lease']} after {takeover['seconds']:.1f} s" for takeover in row["takeovers"])
+    text = f"{row['storage']} {row['number']}: {row['kind']} {row['what']} on {row['target']} for {row['seconds']} s"
+    text += f"; took {row['took']} s; taken over: {times or 'nothing'}"
+    for what in ("violations", "late_writes", "late_processors"):
+        text += "".join(f"\n  {what}: {item}" for item in row[what])
+    return text
+
+
+@main.command("table")
+@click.option("--results", type=click.Path(path_type=Path), help="default: results.jsonl in DIR")
+@pass_lab
+def show_table(lab: Lab, results: Path | None) -> None:
+    """The results so far, as Markdown."""
+    click.echo(table.page(read_results(results or lab.folder / "results.jsonl")))
+
+
+@main.command()
+@click.argument("history", type=click.Path(path_type=Path, exists=True))
+def check(history: Path) -> None:
+    """Judge a HISTORY again.  Exit status 1: something is violated."""
+    verdict = judge(read_history(history), TERMS)
+    for name in ("violations", "late_writes", "late_processors", "losses", "takeovers"):
+        for item in getattr(verdict, name):
+            click.echo(f"{name}: {item}")
+    click.echo(f"{verdict.sessions} sessions, {verdict.writes_seen} writes seen, {verdict.writes_unseen} not")
+    sys.exit(0 if verdict.sound else 1)
 
 
 def entry() -> int:

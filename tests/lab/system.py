@@ -17,9 +17,10 @@ class LabError(Exception):
 def run(*argv: str, **options: Any) -> str:
     """Run a command on this machine; LabError with its output when it fails."""
     done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, **options)
+    said: str = done.stdout
     if done.returncode:
-        raise LabError(f"{' '.join(argv)}\nfailed with status {done.returncode}:\n{done.stdout[-3000:]}")
-    return done.stdout
+        raise LabError(f"{' '.join(argv)}\nfailed with status {done.returncode}:\n{said[-3000:]}")
+    return said
 
 
 def start_time(pid: int) -> str:

@@ -1,0 +1,56 @@
+"""Where the lockspace lies, and how hosts come to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lab.host import Host
+
+SERVER = "h1"  # of NFS and iSCSI
+MOUNT = "/mnt/lab"
+
+
+@dataclass(frozen=True)
+class Storage:
+    """One kind of storage for a lockspace."""
+
+    name: str
+    path: str  # of the lockspace, in the guests
+    served: str = ""  # what the server runs; "": the shared disk itself, which needs none
+    attach: str = ""  # what each host runs after it booted
+
+    @property
+    def local(self) -> bool:
+        """Whether it is the shared disk: seen from outside, with faults of its own for each host."""
+        return not self.served
+
+    def serve(self, server: Host) -> None:
+        """Make the server export it."""
+        if self.served:
+            server.check(["sh", "-c", self.served], timeout=120)
+
+    def reach(self, host: Host) -> None:
+        """Let a host see it."""
+        if self.attach:
+            host.check(["sh", "-c", self.attach], timeout=120)
+
+    def holders(self, names: list[str]) -> list[str]:
+        """The hosts that hold leases: with three and more, not the server."""
+        return names if self.local or len(names) < 3 else [name for name in names if name != SERVER]
+
+
+def _nfs(name: str, options: str, source: str) -> Storage:
+    mount = f"mkdir -p {MOUNT} && mount -t nfs -o {options},hard {SERVER}:{source} {MOUNT}"
+    return Storage(name, f"{MOUNT}/locks", "/lab/nfs-server", mount)
+
+
+STORAGES = {
+    storage.name: storage
+    for storage in (
+        Storage("san", "/dev/lab/san"),
+        Storage("san-scsi", "/dev/lab/san-scsi"),
+        _nfs("nfs42", "vers=4.2", "/"),
+        _nfs("nfs3", "vers=3,nolock", "/srv/nfs"),
+        Storage("iscsi", "/dev/lab/iscsi", "/lab/iscsi-target", f"/lab/iscsi-login {SERVER}"),
+    )
+}
