@@ -288,7 +288,7 @@ def _takeover(events: list[Event], times: Times, fault: Fault, held: Told, lines
 def _last_beat(beats: list[Beat], name: str, fault: float, until: float) -> float | None:
     """Of the member that had this label when the fault came; a later one may have it, too."""
     named = [beat for beat in beats if beat.name == name and beat.at < until]
-    before = [beat for beat in named if beat.at <= fault + 1.0]
+    before = [beat for beat in named if beat.at <= fault]
     if not before:
         return None
     member = (before[-1].slot, before[-1].generation)

@@ -214,13 +214,13 @@ def test_a_pause_that_the_holder_outlasts_is_no_takeover() -> None:
 
 
 def test_a_later_member_with_the_same_label_is_not_taken_for_the_dead_one() -> None:
-    """The killed holder's loop starts another at once, which beats in another slot."""
+    """The killed holder's loop starts another at once, which beats in another slot: seen in a run with short times."""
     history = failover("holder killed", seconds=0)
     history = [
         Fault(e.at, e.number, e.kind, e.target, e.hits, e.seconds, "library") if isinstance(e, Fault) else e
         for e in history
     ]
-    verdict = judge([*history, *beats(13, 60, "h1", 5)], TERMS)
+    verdict = judge([*history, *beats(10.1, 60, "h1", 5)], TERMS)
     assert verdict.sound, verdict.violations
     assert verdict.takeovers[0].seconds == pytest.approx(T_DEAD + 0.5)
 
