@@ -116,16 +116,16 @@ class Times:
                     return max(lag, 0.0)
         return None
 
-    def cause(self, host: str, at: float) -> Fault | None:
-        """A fault because of which a holder on this host may have lost its lease at this time."""
+    def cause(self, host: str, holder: str, at: float) -> Fault | None:
+        """A fault because of which this holder on this host may have lost its lease at this time."""
         terms = self.terms
         # A heartbeat may just have been due when it began, and may not be through at once when it is over.
         silence = terms.outage_tolerance * 7 / 8 - 1.0
         for fault in self.faults:
-            if host not in fault.hits or fault.at > at:
+            if host not in fault.hits or fault.at > at or fault.what not in ("", holder):
                 continue
             trail = terms.outage_tolerance if fault.kind in TRAILING else 0.0
-            until = self.healed(fault) + trail + terms.dead_time
+            until = self.healed(fault) + trail + terms.outage_tolerance
             lasted = min(at, self.healed(fault) + trail) - fault.at
             if at <= until and (fault.kind in DEADLY or lasted >= silence):
                 return fault
@@ -227,7 +227,7 @@ def _losses(told: list[Told], times: Times, verdict: Verdict) -> None:
 
 def _loss(line: Told, told: list[Told], times: Times, verdict: Verdict) -> None:
     text = f"{line.host} lost {line.lease}: {str(line.more.get('said', ''))[:200]}"
-    cause = times.cause(line.host, line.at)
+    cause = times.cause(line.host, line.holder, line.at)
     late = [
         other.more["by"]
         for other in told
@@ -249,12 +249,12 @@ def _takeovers(events: list[Event], times: Times, verdict: Verdict) -> None:
     for fault in times.faults:
         for lines in taken.values():
             held = [line for line in lines if line.at <= fault.at]
-            if held and held[-1].host in fault.hits and _hit(fault, held[-1]):
+            if held and _hit(fault, held[-1]):
                 _takeover(events, times, fault, held[-1], lines, verdict)
 
 
-def _hit(fault: Fault, holder: Told) -> bool:
-    return fault.kind != "holder killed" or fault.what == holder.holder
+def _hit(fault: Fault, held: Told) -> bool:
+    return held.host in fault.hits and fault.what in ("", held.holder)
 
 
 def _takeover(events: list[Event], times: Times, fault: Fault, held: Told, lines: list[Told], verdict: Verdict) -> None:
@@ -316,8 +316,6 @@ def _let_go(events: list[Event], held: Told, until: float) -> bool:
 
 def _wrote_on(events: list[Event], fault: Fault, times: Times, held: Told, until: float) -> bool:
     """Whether the holder, not taken away by this fault, still wrote after it was healed."""
-    if fault.kind in DEADLY:
-        return False
     return any(
         write.lease == held.lease and write.token == held.token and times.healed(fault) + 1.0 < write.at < until
         for write in of(events, Write)

@@ -101,7 +101,9 @@ def test_a_write_that_nobody_saw_shows_in_what_the_next_writer_read() -> None:
 
 def test_a_writer_that_read_a_higher_token_is_an_overlap_though_that_was_never_seen() -> None:
     blind = Write(4.95, "library", 10, "h1", "h1/10", 41, 15, "h3/15")
-    assert only(judge([*handover(), blind], TERMS), "overlap")
+    assert only(judge([*handover(), blind], TERMS), "overlap: library: h1/10")
+    first = Write(9.5, "library", 30, "h1", "h1/30", 1, 35, "h3/35")
+    assert only(judge([*handover(), first], TERMS), "overlap: library: h1/30")
 
 
 def test_two_sessions_with_one_token() -> None:
@@ -135,6 +137,35 @@ def test_a_stopped_clock_has_until_the_next_heartbeat() -> None:
 def test_a_stop_excuses_nobody_who_overlapped_before_it() -> None:
     history = [*handover(), *writes(6, 6.2, "h1", 10, first=41, saw=(10, "h1/10")), *fault(7, "host stopped", "h1", 1)]
     assert only(judge(history, TERMS), "overlap")
+
+
+def test_a_stop_that_was_over_before_the_takeover_excuses_nobody() -> None:
+    late = writes(5.6, 5.8, "h1", 10, first=41, saw=(20, "h2/20"))
+    assert only(judge([*handover(), *late, *fault(4, "host stopped", "h1", 1)], TERMS), "overlap")
+
+
+def test_a_taking_that_is_told_late_because_its_host_was_stopped_is_no_regression() -> None:
+    history = failover("host stopped", seconds=25)  # until 35
+    told = [*waits(9, "h1"), *taken(35.1, "h1", 11)]
+    assert judge([*history, *told], TERMS).sound
+    assert only(judge([*history, *waits(9, "h1"), *taken(45, "h1", 11)], TERMS), "token")
+
+
+def test_a_cause_does_not_last_for_ever() -> None:
+    history = [*waits(0, "h1"), *taken(1, "h1", 10), *writes(1, 5, "h1", 10), *lost(5, "h1", 10)]
+    assert only(judge([*history, *fault(-40, "disk hangs", "h1", 20)], TERMS), "without cause")
+
+
+@pytest.mark.parametrize(("victim", "sound"), [("run", True), ("library", False)])
+def test_a_killed_holder_is_a_cause_for_itself_only(victim: str, sound: bool) -> None:
+    history: list[Event] = [
+        Told(0, "h1", "run", "waits", "run"),
+        Told(1, "h1", "run", "taken", "run", 10),
+        Fault(2, 7, "holder killed", "h1", ("h1",), 0, victim),
+        Healed(2, 7),
+        Told(2.1, "h1", "run", "ended", "run", more={"code": -9, "said": ""}),
+    ]
+    assert judge(history, TERMS).sound is sound
 
 
 def test_a_loss_needs_a_cause() -> None:
@@ -188,7 +219,7 @@ def test_a_takeover_at_the_wrong_time(after: float, word: str) -> None:
 
 
 def test_a_late_comer_has_more_time() -> None:
-    history = [event for event in failover(after=T_DEAD + 3) if event not in waits(2, "h2")]
+    history = [event for event in failover(after=T_DEAD + 12) if event not in waits(2, "h2")]
     verdict = judge([*history, *waits(20, "h2")], TERMS)
     assert verdict.sound, verdict.violations
     assert not verdict.takeovers[0].waited
@@ -211,6 +242,46 @@ def test_a_pause_that_the_holder_outlasts_is_no_takeover() -> None:
     verdict = judge(history, TERMS)
     assert verdict.sound, verdict.violations
     assert not verdict.takeovers
+
+
+def test_who_outlasted_one_fault_is_taken_over_after_the_next() -> None:
+    history: list[Event] = [
+        *waits(0, "h1"), *taken(1, "h1", 10), *writes(1, 5, "h1", 10), *fault(5, "host paused", "h1", 4),
+        *writes(9, 14, "h1", 10, first=41, saw=(10, "h1/10")), *waits(0, "h2"),
+        Fault(14, 8, "host killed", "h1", ("h1",), 30), *taken(14 + T_DEAD + 0.5, "h2", 20),
+    ]  # fmt: skip
+    verdict = judge(history, TERMS)
+    assert verdict.sound, verdict.violations
+    assert [takeover.fault for takeover in verdict.takeovers] == [8]
+
+
+def test_a_release_soon_after_a_fault_is_no_takeover() -> None:
+    history: list[Event] = [
+        *waits(0, "h1"), *taken(1, "h1", 10), *writes(1, 7.5, "h1", 10), *fault(5, "disk hangs", "h1", 2),
+        *released(7.6, "h1", 10), *waits(0, "h2"), *taken(7.7, "h2", 20),
+    ]  # fmt: skip
+    verdict = judge(history, TERMS)
+    assert verdict.sound, verdict.violations
+    assert not verdict.takeovers
+
+
+def test_the_other_holder_on_a_host_is_not_taken_over_when_one_is_killed() -> None:
+    history: list[Event] = [
+        *waits(0, "h1"), *taken(1, "h1", 10), *writes(1, 2.5, "h1", 10), *waits(0, "h2"),
+        Fault(2, 6, "holder killed", "h1", ("h1",), 0, "run"), Healed(2, 6),
+        *fault(5, "host killed", "h1", 30), *taken(5 + T_DEAD + 0.5, "h2", 20),
+    ]  # fmt: skip
+    assert [takeover.fault for takeover in judge(history, TERMS).takeovers] == [7]
+
+
+def test_nobody_takes_a_lease_while_the_storage_is_away_for_all() -> None:
+    history: list[Event] = [
+        *waits(0, "h1"), *taken(1, "h1", 10), *writes(1, 10, "h1", 10), *waits(0, "h2"),
+        *fault(10, "server paused", "h1", 30, ("h1", "h2")), *lost(20, "h1", 10), *taken(45, "h2", 20),
+    ]  # fmt: skip
+    verdict = judge(history, TERMS)
+    assert verdict.sound, verdict.violations
+    assert verdict.takeovers[0].seconds == pytest.approx(35)
 
 
 def test_a_later_member_with_the_same_label_is_not_taken_for_the_dead_one() -> None:
