@@ -16,6 +16,7 @@ import subprocess
 import tempfile
 import threading
 import time
+from typing import Any
 
 
 class GoneError(Exception):
@@ -35,7 +36,7 @@ def send(fd: int, message: dict[str, object]) -> None:
             time.sleep(0.002)
 
 
-def started(request: dict) -> subprocess.Popen[bytes]:
+def started(request: dict[str, Any]) -> subprocess.Popen[bytes]:
     with tempfile.TemporaryFile() as stdin:
         stdin.write(base64.b64decode(request.get("stdin", "")))
         stdin.seek(0)
@@ -50,7 +51,7 @@ def started(request: dict) -> subprocess.Popen[bytes]:
         )
 
 
-def execute(fd: int, request: dict) -> None:
+def execute(fd: int, request: dict[str, Any]) -> None:
     process = started(request)
     assert process.stdout is not None and process.stderr is not None
     names = {process.stdout.fileno(): "out", process.stderr.fileno(): "err"}
