@@ -24,10 +24,10 @@ from lab.history import Beat, Event, Fault, Healed, Told, Write, of
 #: Faults after which a host goes on where it stood: its clock stood still, or jumped.
 CLOCK_STOPPED = ("host paused", "server paused")
 STOPPED = (*CLOCK_STOPPED, "host stopped")
-#: Faults that end holders, whatever their length.
-DEADLY = ("host killed", "host reset", "host panicked", "holder killed")
+#: Faults that end holders on their target, whatever their length.
+DEADLY = ("host killed", "host reset", "host panicked", "holder killed", "server killed")
 #: Faults that are over for a holder when they are healed; all others may last as long again, in retries.
-TRAILING = ("network cut", "server paused", "disk slow")
+TRAILING = ("network cut", "server paused", "server killed", "disk slow")
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,8 @@ class Times:
             trail = terms.outage_tolerance if fault.kind in TRAILING else 0.0
             until = self.healed(fault) + trail + terms.outage_tolerance
             lasted = min(at, self.healed(fault) + trail) - fault.at
-            if at <= until and (fault.kind in DEADLY or lasted >= silence):
+            deadly = fault.kind in DEADLY and host == fault.target
+            if at <= until and (deadly or lasted >= silence):
                 return fault
         return None
 

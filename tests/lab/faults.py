@@ -81,7 +81,9 @@ KINDS = {
     "server paused": Kind(
         lambda lab, plan: lab.host(plan.target).pause(), lambda lab, plan: lab.host(plan.target).cont(), where="served"
     ),
+    "server killed": Kind(lambda lab, plan: lab.host(plan.target).kill(), _power_on, where="served", reboots=True),
 }
+OF_SERVER = ("server paused", "server killed")
 INSTANT = ("host reset", "holder killed")
 
 
@@ -92,7 +94,7 @@ def kinds_on(storage: Storage) -> list[str]:
 
 def targets(storage: Storage, holders: list[str], kind: str) -> list[str]:
     """The hosts that this fault may be done to: what is said of a host is not to be about the server."""
-    if kind == "server paused":
+    if kind in OF_SERVER:
         return [SERVER]
     if storage.local or kind == "holder killed":
         return holders
@@ -101,7 +103,7 @@ def targets(storage: Storage, holders: list[str], kind: str) -> list[str]:
 
 def hits(storage: Storage, holders: list[str], plan: Plan) -> tuple[str, ...]:
     """Whose holders it may cost their leases."""
-    if plan.kind == "server paused":
+    if plan.kind in OF_SERVER:
         return tuple(holders)
     if plan.kind == "network cut" and storage.local:
         return ()

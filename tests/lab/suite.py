@@ -164,8 +164,15 @@ class Suite:
         time.sleep(plan.seconds)
         kind.heal(self._lab, plan)
         if kind.reboots:
-            self._bring_up(self._lab.host(plan.target))
+            self._reboot(self._lab.host(plan.target))
         self._seen.add(Healed(now(), plan.number))
+
+    def _reboot(self, host: Host) -> None:
+        """What a host does after its boot: serve, and hold."""
+        if host.name == SERVER:
+            self._setting.storage.serve(host)
+        if host.name in self._names:
+            self._bring_up(host)
 
     def _kill_holder(self, plan: Plan) -> None:
         """SIGKILL for `run` itself, or for the process that uses the library."""

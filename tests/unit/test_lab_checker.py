@@ -168,6 +168,14 @@ def test_a_killed_holder_is_a_cause_for_itself_only(victim: str, sound: bool) ->
     assert judge(history, TERMS).sound is sound
 
 
+def test_a_killed_server_is_a_cause_at_once_only_where_holders_died_with_it() -> None:
+    history = [*waits(0, "h1"), *taken(1, "h1", 10), *writes(1, 5, "h1", 10), *lost(5, "h1", 10)]
+    killed = [Fault(4, 7, "server killed", "h1", ("h1", "h2"), 3), Healed(7, 7)]
+    assert judge([*history, *killed], TERMS).sound
+    elsewhere = [Fault(4, 7, "server killed", "h2", ("h1", "h2"), 3), Healed(7, 7)]
+    assert only(judge([*history, *elsewhere], TERMS), "without cause")
+
+
 def test_a_loss_needs_a_cause() -> None:
     alive = [*waits(0, "h1"), *taken(1, "h1", 10), *writes(1, 5, "h1", 10), *lost(5, "h1", 10)]
     assert only(judge(alive, TERMS), "without cause")
