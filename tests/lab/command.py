@@ -8,6 +8,7 @@ every program and build found here runs there at the same path, and nothing that
 \b
   /dev/lab/san        the shared disk, virtio-blk, no host cache (512-byte sectors); faults reach it
   /dev/lab/san-scsi   the same disk through virtio-scsi (sd driver, SCSI time-outs)
+  /dev/lab/san-4k     the same once more, with blocks of 4096 bytes
   /dev/lab/guard      another shared disk, which no fault reaches: what holders write
   /dev/lab/local      a private disk that outlives resets and kills
   /dev/watchdog       an emulated i6300esb: QEMU resets the host when nobody pets it

@@ -16,7 +16,7 @@ FAILING = {
     "write": ["write", "write-zeroes", "discard"],
     "error": ["read", "write", "write-zeroes", "discard"],
 }
-SHARED_DEVICES = ("/machine/peripheral/san0/virtio-backend", "san1")  # what throttling reaches
+SHARED_DEVICES = ("/machine/peripheral/san0/virtio-backend", "san1", "san2")  # what throttling reaches
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,8 @@ def _disks(folder: Path, shared: Path, guard: Path) -> list[str]:
     report = "rerror=report,werror=report"  # to the guest, as a disk would
     words += ["-device", f"virtio-blk-pci,id=san0,drive=san,share-rw=on,serial=san,{report}"]
     words += ["-device", f"scsi-hd,id=san1,bus=scsi0.0,drive=san,share-rw=on,serial=san,{report}"]
+    large = "logical_block_size=4096,physical_block_size=4096"
+    words += ["-device", f"scsi-hd,id=san2,bus=scsi0.0,drive=san,share-rw=on,serial=san4k,{large},{report}"]
     words += ["-device", f"virtio-blk-pci,id=guard0,drive=guard,share-rw=on,serial=guard,{report}"]
     return [*words, "-device", "virtio-blk-pci,id=local0,drive=local,serial=local"]
 

@@ -49,6 +49,7 @@ STORAGES = {
     for storage in (
         Storage("san", "/dev/lab/san"),
         Storage("san-scsi", "/dev/lab/san-scsi"),
+        Storage("san-4k", "/dev/lab/san-4k"),
         _nfs("nfs42", "vers=4.2", "/"),
         _nfs("nfs3", "vers=3,nolock", "/srv/nfs"),
         Storage("iscsi", "/dev/lab/iscsi", "/lab/iscsi-target", f"/lab/iscsi-login {SERVER}"),
