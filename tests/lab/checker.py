@@ -79,12 +79,12 @@ class Verdict:
         return not self.violations
 
 
-def judge(events: Iterable[Event], terms: Terms) -> Verdict:
-    """All of it."""
+def judge(events: Iterable[Event], terms: Terms, since: float = float("-inf")) -> Verdict:
+    """All of it; of what came to light before ``since`` nothing is reported again."""
     known = sorted(events, key=lambda event: event.at)
-    times = Times(known, terms)
+    times = Times(known, terms, since)
     verdict = Verdict()
-    _count(known, verdict)
+    _count([event for event in known if event.at >= since], verdict)
     _overlaps(of(known, Write), times, verdict)
     _tokens(of(known, Told), times, verdict)
     _losses(of(known, Told), times, verdict)
@@ -95,8 +95,9 @@ def judge(events: Iterable[Event], terms: Terms) -> Verdict:
 class Times:
     """When which fault had a hold on which host."""
 
-    def __init__(self, events: list[Event], terms: Terms) -> None:
+    def __init__(self, events: list[Event], terms: Terms, since: float) -> None:
         self.terms = terms
+        self.since = since
         self.end = events[-1].at if events else 0.0
         self.faults: list[Fault] = of(events, Fault)
         self._healed: dict[int, float] = {event.number: event.at for event in of(events, Healed)}
@@ -168,7 +169,7 @@ def _overlaps(writes: list[Write], times: Times, verdict: Verdict) -> None:
         highest = top.get(write.lease)
         if highest is None or write.token > highest.token:
             top[write.lease] = highest = write
-        if write.token == highest.token and write.session != highest.session:
+        if write.token == highest.token and write.session != highest.session and write.at >= times.since:
             verdict.violations.append(f"{write.lease}: token {write.token} used by {highest.session}, {write.session}")
         over = max(highest.token, write.saw)
         if write.token < over:
@@ -179,7 +180,8 @@ def _overlaps(writes: list[Write], times: Times, verdict: Verdict) -> None:
             mate = Write(write.at, write.lease, write.saw, write.saw_session.split("/")[0], write.saw_session, 0)
             _add(late, mate, write.lease, write.saw_session, write.token, highest.at)
     for case in late.values():
-        _judge_late(case, times, verdict)
+        if case.last >= times.since:
+            _judge_late(case, times, verdict)
 
 
 def _add(late: dict[tuple[str, str], _Late], write: Write, lease: str, session: str, over: int, since: float) -> None:
@@ -209,7 +211,7 @@ def _tokens(told: list[Told], times: Times, verdict: Verdict) -> None:
         before = top.get(taken.lease)
         if before is None or taken.token > before.token:
             top[taken.lease] = taken
-        elif times.after_stop(taken.host, before.at, taken.at) is None:
+        elif taken.at >= times.since and times.after_stop(taken.host, before.at, taken.at) is None:
             text = f"{taken.lease}: {taken.host} took it under {taken.token}, after {before.host} under {before.token}"
             verdict.violations.append(f"token: {text}")
 
@@ -222,6 +224,8 @@ def _losses(told: list[Told], times: Times, verdict: Verdict) -> None:
         if line.event in ("taken", "waits", "released", "lost", "ended"):
             holding[who] = line.event == "taken"
         code = line.more.get("code")
+        if line.at < times.since:
+            continue
         if line.event == "lost" or (line.event == "ended" and (code == 76 or (held and code != 0))):
             _loss(line, told, times, verdict)
 
@@ -262,6 +266,8 @@ def _takeover(events: list[Event], times: Times, fault: Fault, held: Told, lines
     terms, lease = times.terms, held.lease
     after = next((line for line in lines if line.at > held.at), None)
     until = after.at if after else times.end
+    if until < times.since:
+        return
     if _let_go(events, held, until) or _wrote_on(events, fault, times, held, until):
         return  # released in good order, before or after: nobody was taken away
     limit = terms.dead_time + terms.bound

@@ -54,7 +54,7 @@ class Suite:
         self._lab, self._setting, self._results = lab, setting, results
         self._logs = lab.folder / "logs"
         self._observer: Observer | None = None
-        self._began = 0.0
+        self._judged = 0.0  # until when
 
     # ---- begin and end
 
@@ -68,7 +68,6 @@ class Suite:
             self._lab.up(setting.hosts, shares=[(str(self._logs), "rw")])
             setting.storage.serve(self._lab.host(SERVER))
             self._init()
-            self._began = now()
             self._observer = self._observe()
             for name in self._names:
                 self._bring_up(self._lab.host(name))
@@ -140,7 +139,8 @@ class Suite:
         wanted = {lease: write.host for lease in LEASES if (write := self._seen.holder(lease))}
         self._inject(plan)
         settled = self._await_recovery(plan)
-        verdict = judge(self._seen.since(max(started - BEFORE, self._began)), TERMS)
+        verdict = judge(self._seen.since(started - BEFORE), TERMS, since=self._judged)
+        self._judged = now()
         result = self._result(plan, verdict, wanted, started, settled)
         with self._results.open("a") as file:
             file.write(json.dumps(result) + "\n")

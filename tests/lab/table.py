@@ -30,8 +30,7 @@ def _summary(rows: list[Row]) -> list[str]:
         f"{sum(1 for text in texts if not any(word in text for word in _WORDS))}.",
         f"Seeds: {', '.join(f'{storage} {seed}' for storage, seed in seeds)}. "
         f"Versions: {', '.join(sorted({row['version'] for row in rows}))}.",
-        f"The observer saw {seen} writes, {unseen} of them only by the numbers of later ones "
-        "(a window before a fault counts with it again).",
+        f"The observer saw {seen} writes, and {unseen} more only by the numbers of later ones.",
     ]
 
 

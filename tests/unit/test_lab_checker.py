@@ -304,6 +304,25 @@ def test_a_later_member_with_the_same_label_is_not_taken_for_the_dead_one() -> N
     assert verdict.takeovers[0].seconds == pytest.approx(T_DEAD + 0.5)
 
 
+def test_what_was_reported_is_not_reported_again() -> None:
+    history = [
+        *failover(after=T_DEAD + 3),
+        *writes(40, 40.2, "h1", 10, first=91, saw=(20, "h2/20")),
+        *lost(40.3, "h1", 10),
+        *waits(40.4, "h1"),
+        *taken(40.5, "h1", 15),
+        Write(40.6, "library", 20, "h2", "h2/twin", 1),
+        Told(40.7, "h2", "run", "ended", "run", more={"code": 74}),
+    ]
+    # The same token twice, late, below a used one; a token that goes back; an overlap; a loss that the fault explains.
+    assert len(judge(history, TERMS).violations) == 4
+    again = judge(history, TERMS, since=51)
+    assert again.sound, again.violations
+    assert not again.takeovers
+    assert not again.endings
+    assert not again.writes_seen
+
+
 def test_writes_that_the_observer_missed_are_counted() -> None:
     history = [event for event in handover() if not (isinstance(event, Write) and event.n in (5, 6, 30))]
     verdict = judge(history, TERMS)
