@@ -27,7 +27,7 @@ STOPPED = (*CLOCK_STOPPED, "host stopped")
 #: Faults that end holders on their target, whatever their length.
 DEADLY = ("host killed", "host reset", "host panicked", "holder killed", "server killed")
 #: Faults that are over for a holder when they are healed; all others may last as long again, in retries.
-TRAILING = ("network cut", "server paused", "server killed", "disk slow")
+TRAILING = ("network cut", "network slow", "server paused", "server killed", "disk slow")
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ class Plan:
     seconds: float
     delay: float  # after all is well, so that it comes at any phase of a heartbeat
     what: str = ""  # holder killed: which
-    iops: int = 0  # disk slow: how slow
+    degree: int = 0  # disk slow: I/Os a second; network slow: milliseconds each way
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,16 @@ def _power_on(lab: Lab, plan: Plan) -> None:
     host.kill()
     host.start()
     host.wait()
+
+
+def _slow_network(lab: Lab, plan: Plan) -> None:
+    """Packets of the host are late, and every fourth overtakes those before it."""
+    netem = ["netem", "delay", f"{plan.degree}ms", "reorder", "25%"]
+    lab.host(plan.target).check(["tc", "qdisc", "add", "dev", "eth0", "root", *netem])
+
+
+def _fast_network(lab: Lab, plan: Plan) -> None:
+    lab.host(plan.target).check(["tc", "qdisc", "del", "dev", "eth0", "root"])
 
 
 def _disk(mode: str) -> Kind:
@@ -71,18 +81,20 @@ KINDS = {
     "disk fails": _disk("error"),
     "disk fails writes": _disk("write"),
     "disk slow": Kind(
-        lambda lab, plan: lab.host(plan.target).throttle(iops=plan.iops),
+        lambda lab, plan: lab.host(plan.target).throttle(iops=plan.degree),
         lambda lab, plan: lab.host(plan.target).heal_disk(),
         where="local",
     ),
     "network cut": Kind(
         lambda lab, plan: lab.host(plan.target).link(False), lambda lab, plan: lab.host(plan.target).link(True)
     ),
+    "network slow": Kind(_slow_network, _fast_network, where="served"),
     "server paused": Kind(
         lambda lab, plan: lab.host(plan.target).pause(), lambda lab, plan: lab.host(plan.target).cont(), where="served"
     ),
     "server killed": Kind(lambda lab, plan: lab.host(plan.target).kill(), _power_on, where="served", reboots=True),
 }
+DEGREES = {"disk slow": (2, 4, 8, 16), "network slow": (50, 100, 200, 400)}
 OF_SERVER = ("server paused", "server killed")
 INSTANT = ("host reset", "holder killed")
 
@@ -126,7 +138,7 @@ def draw(
         seconds=0.0 if kind in INSTANT else round(_length(dice, terms), 1),
         delay=round(dice.uniform(0, terms.heartbeat), 2),
         what=dice.choice(LEASES) if kind == "holder killed" else "",
-        iops=dice.choice((2, 4, 8, 16)) if kind == "disk slow" else 0,
+        degree=dice.choice(DEGREES[kind]) if kind in DEGREES else 0,
     )
 
 
