@@ -22,7 +22,7 @@ class Plan:
     seconds: float
     delay: float  # after all is well, so that it comes at any phase of a heartbeat
     what: str = ""  # holder killed: which
-    degree: int = 0  # disk slow: I/Os a second; network slow: milliseconds each way
+    degree: int = 0  # disk slow: I/Os a second; network slow: milliseconds
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Kind:
 
     inject: Callable[[Lab, Plan], None]
     heal: Callable[[Lab, Plan], None]
-    where: str = "any"  # any; local: only the shared disk; served: only NFS and iSCSI
+    where: str = "any"  # any; disk: where the shared disk is part of it; served: where NFS or iSCSI is
     reboots: bool = False
 
 
@@ -60,7 +60,7 @@ def _disk(mode: str) -> Kind:
     return Kind(
         lambda lab, plan: lab.host(plan.target).fail_disk(mode),
         lambda lab, plan: lab.host(plan.target).heal_disk(),
-        where="local",
+        where="disk",
     )
 
 
@@ -83,7 +83,7 @@ KINDS = {
     "disk slow": Kind(
         lambda lab, plan: lab.host(plan.target).throttle(iops=plan.degree),
         lambda lab, plan: lab.host(plan.target).heal_disk(),
-        where="local",
+        where="disk",
     ),
     "network cut": Kind(
         lambda lab, plan: lab.host(plan.target).link(False), lambda lab, plan: lab.host(plan.target).link(True)
@@ -101,14 +101,15 @@ INSTANT = ("host reset", "holder killed")
 
 def kinds_on(storage: Storage) -> list[str]:
     """The faults that make sense there."""
-    return [name for name, kind in KINDS.items() if kind.where in ("any", "local" if storage.local else "served")]
+    there = {"any"} | ({"disk"} if storage.on_disk else set()) | ({"served"} if storage.served else set())
+    return [name for name, kind in KINDS.items() if kind.where in there]
 
 
 def targets(storage: Storage, holders: list[str], kind: str) -> list[str]:
     """The hosts that this fault may be done to: what is said of a host is not to be about the server."""
     if kind in OF_SERVER:
         return [SERVER]
-    if storage.local or kind == "holder killed":
+    if not storage.served or kind == "holder killed":
         return holders
     return [name for name in holders if name != SERVER]
 
@@ -117,8 +118,10 @@ def hits(storage: Storage, holders: list[str], plan: Plan) -> tuple[str, ...]:
     """Whose holders it may cost their leases."""
     if plan.kind in OF_SERVER:
         return tuple(holders)
-    if plan.kind == "network cut" and storage.local:
+    if plan.kind == "network cut" and not storage.served:
         return ()
+    if plan.kind.startswith("disk") and len(storage.paths) > 1:
+        return ()  # one of three
     return (plan.target,)
 
 

@@ -15,14 +15,19 @@ class Storage:
     """One kind of storage for a lockspace."""
 
     name: str
-    path: str  # of the lockspace, in the guests
+    paths: tuple[str, ...]  # of the lockspace's disks, in the guests
     served: str = ""  # what the server runs; "": the shared disk itself, which needs none
     attach: str = ""  # what each host runs after it booted
 
     @property
-    def local(self) -> bool:
-        """Whether it is the shared disk: seen from outside, with faults of its own for each host."""
-        return not self.served
+    def on_disk(self) -> bool:
+        """Whether the shared disk is part of it, which has faults of its own for each host."""
+        return any(path.startswith("/dev/lab/san") for path in self.paths)
+
+    @property
+    def seen(self) -> bool:
+        """Whether the whole lockspace is seen from outside."""
+        return self.on_disk and len(self.paths) == 1
 
     def serve(self, server: Host) -> None:
         """Make the server export it."""
@@ -36,22 +41,32 @@ class Storage:
 
     def holders(self, names: list[str]) -> list[str]:
         """The hosts that hold leases: with three and more, not the server."""
-        return names if self.local or len(names) < 3 else [name for name in names if name != SERVER]
+        return names if not self.served or len(names) < 3 else [name for name in names if name != SERVER]
 
 
 def _nfs(name: str, options: str, source: str) -> Storage:
     mount = f"mkdir -p {MOUNT} && mount -t nfs -o {options},hard {SERVER}:{source} {MOUNT}"
-    return Storage(name, f"{MOUNT}/locks", "/lab/nfs-server", mount)
+    return Storage(name, (f"{MOUNT}/locks",), "/lab/nfs-server", mount)
+
+
+_SAN, _NFS = Storage("san", ("/dev/lab/san",)), _nfs("nfs42", "vers=4.2", "/")
+_ISCSI = Storage("iscsi", ("/dev/lab/iscsi",), "/lab/iscsi-target", f"/lab/iscsi-login {SERVER}")
 
 
 STORAGES = {
     storage.name: storage
     for storage in (
-        Storage("san", "/dev/lab/san"),
-        Storage("san-scsi", "/dev/lab/san-scsi"),
-        Storage("san-4k", "/dev/lab/san-4k"),
-        _nfs("nfs42", "vers=4.2", "/"),
+        _SAN,
+        Storage("san-scsi", ("/dev/lab/san-scsi",)),
+        Storage("san-4k", ("/dev/lab/san-4k",)),
+        _NFS,
         _nfs("nfs3", "vers=3,nolock", "/srv/nfs"),
-        Storage("iscsi", "/dev/lab/iscsi", "/lab/iscsi-target", f"/lab/iscsi-login {SERVER}"),
+        _ISCSI,
+        Storage(
+            "mixed",  # three disks
+            (*_SAN.paths, *_NFS.paths, *_ISCSI.paths),
+            f"{_NFS.served} && {_ISCSI.served}",
+            f"{_NFS.attach} && {_ISCSI.attach}",
+        ),
     )
 }

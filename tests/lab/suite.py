@@ -97,7 +97,7 @@ class Suite:
         self._setting.storage.reach(host)
         times = {"outage-tolerance": TERMS.outage_tolerance, "kill-grace": TERMS.kill_grace}
         times |= {"watchdog": TERMS.watchdog, "claim-time": CLAIM_TIME}
-        words = [sys.executable, "-m", "diskpaxos", "init", self._setting.storage.path, "--leases", "16"]
+        words = [sys.executable, "-m", "diskpaxos", "init", *self._setting.storage.paths, "--leases", "16"]
         for name, seconds in times.items():
             words += [f"--{name}", f"{seconds}s"]
         host.check(words, timeout=120)
@@ -107,7 +107,7 @@ class Suite:
         folder.mkdir(exist_ok=True)
         stamp = time.strftime("%Y%m%d-%H%M%S")
         history = folder / f"{self._setting.storage.name}-{self._setting.seed}-{stamp}.jsonl"
-        shared = self._lab.shared if self._setting.storage.local else None
+        shared = self._lab.shared if self._setting.storage.seen else None
         observer = Observer(self._lab.guard, self._logs, history, shared)
         observer.start()
         return observer
@@ -118,7 +118,8 @@ class Suite:
         for holder in HOLDERS:
             module = "lab.holders.run_loop" if holder == "run" else "lab.holders.library"
             log = self._logs / f"{host.name}-{holder}.jsonl"
-            words = [sys.executable, "-m", module, self._setting.storage.path, GUARD, str(log), host.name]
+            disks = ":".join(self._setting.storage.paths)
+            words = [sys.executable, "-m", module, disks, GUARD, str(log), host.name]
             words.append(f"{self._setting.seed}/{host.name}/{holder}")
             if self._setting.broken and holder == "library":
                 words.append("ignores-loss")

@@ -50,6 +50,14 @@ def test_a_network_that_nobody_needs_costs_nobody_a_lease() -> None:
     assert {hits(storage, HOSTS, plan) for plan in plans if plan.kind == "network cut"} == {()}
 
 
+def test_one_of_three_disks_costs_nobody_a_lease() -> None:
+    storage = STORAGES["mixed"]
+    plans = [draw(4, number, storage, HOSTS, TERMS) for number in range(3 * len(KINDS))]
+    assert {plan.kind for plan in plans} == set(KINDS)
+    assert {hits(storage, HOSTS, plan) for plan in plans if plan.kind.startswith("disk")} == {()}
+    assert {hits(storage, HOSTS, plan) for plan in plans if plan.kind == "network cut"} == {("h2",)}
+
+
 def test_lengths_are_what_holders_outlast_what_ends_them_and_what_lets_others_take() -> None:
     plans = [draw(5, number, STORAGES["san"], HOSTS, TERMS) for number in range(300)]
     lasting = [plan.seconds for plan in plans if plan.kind not in INSTANT]

@@ -1,8 +1,8 @@
-"""Takes the lease `library` through the library, again and again: library.py LOCKSPACE GUARD LOG HOST SEED [BROKEN].
+"""Takes the lease `library` through the library, again and again: library.py DISKS GUARD LOG HOST SEED [BROKEN].
 
-It asks before each write whether it still holds the lease, as the library wants it, and joins anew when its
-membership is over.  BROKEN makes it (not the library) misbehave, to show that the checker notices: "ignores-loss"
-goes on writing whatever it is told.
+The disks of the lockspace have colons between them.  It asks before each write whether it still holds the lease, as
+the library wants it, and joins anew when its membership is over.  BROKEN makes it (not the library) misbehave, to
+show that the checker notices: "ignores-loss" goes on writing whatever it is told.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Holder:
 
     def member(self, lockspace: str) -> None:
         """One membership, until it is over."""
-        with diskpaxos.Lockspace.open(lockspace) as space:
+        with diskpaxos.Lockspace.open(lockspace.split(":")) as space:
             began = time.monotonic()
             host = space.join(f"{self._host}-library", timeout=None)
             self._log.tell("joined", slot=host.slot, took=round(time.monotonic() - began, 3))

@@ -1,7 +1,7 @@
-"""Takes the lease `run` with `diskpaxos run`, again and again: run_loop.py LOCKSPACE GUARD LOG HOST SEED.
+"""Takes the lease `run` with `diskpaxos run`, again and again: run_loop.py DISKS GUARD LOG HOST SEED.
 
-What `run` says, and how it ends, goes to the log.  The shell tells at once that the lease is there: an emulated
-processor needs a second to start the writer.
+The disks of the lockspace have colons between them.  What `run` says, and how it ends, goes to the log.  The shell
+tells at once that the lease is there: an emulated processor needs a second to start the writer.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ def main(lockspace: str, guard: str, log_path: str, host: str, seed: str) -> Non
     dice = random.Random(seed)
     while True:
         seconds = f"{dice.uniform(8, 16):.1f}"
-        words = [sys.executable, "-m", "diskpaxos", "run", "-L", lockspace, "-l", "run", "--wait", "forever"]
+        words = [sys.executable, "-m", "diskpaxos", "run", "-l", "run", "--wait", "forever"]
+        words += [f"--lockspace={disk}" for disk in lockspace.split(":")]
         words += ["--host-name", f"{host}-run", "--"]
         words += ["/bin/sh", "-c", COMMAND, "sh", log_path, sys.executable, guard, host, seconds]
         process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
