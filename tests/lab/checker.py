@@ -277,15 +277,15 @@ def _takeover(events: list[Event], times: Times, fault: Fault, held: Told, lines
         return
     beat = _last_beat(of(events, Beat), f"{held.host}-{held.holder}", fault.at, after.at)
     start = fault.at if beat is None else beat
-    ready = _ready(events, after)
-    waited = ready <= fault.at - terms.heartbeat
+    ready = _ready(events, after, terms)
+    waited = ready <= start - terms.heartbeat
     takeover = Takeover(fault.number, lease, after.at - start, beat is not None, waited)
     verdict.takeovers.append(takeover)
     since = "the fault" if beat is None else "the last heartbeat"
     where = f"{lease} by {after.host}, {takeover.seconds:.1f} s after {since} (fault {fault.number}, {fault.kind})"
     if takeover.seconds < terms.dead_time - 2 * terms.heartbeat:
         verdict.violations.append(f"taken over early: {where}")
-    latest = limit if waited else limit + terms.heartbeat + max(ready + terms.start_up - start, 0.0)
+    latest = limit if waited else limit + terms.heartbeat + max(ready - start, 0.0)
     if after.host in fault.hits:  # nobody could take while the storage was away
         latest += times.healed(fault) - fault.at + terms.outage_tolerance + terms.start_up
     if takeover.seconds > latest:
@@ -302,14 +302,17 @@ def _last_beat(beats: list[Beat], name: str, fault: float, until: float) -> floa
     return max(beat.at for beat in named if (beat.slot, beat.generation) == member)
 
 
-def _ready(events: list[Event], taken: Told) -> float:
-    """When the taker began to wait."""
-    waits = [
-        line.at
-        for line in of(events, Told)
-        if line.event == "waits" and (line.host, line.holder) == (taken.host, taken.holder) and line.at <= taken.at
-    ]
-    return waits[-1] if waits else taken.at
+def _ready(events: list[Event], taken: Told, terms: Terms) -> float:
+    """When the taker began to watch the other hosts: a process that uses the library when it waits; `run` once it has
+    joined, which the disk shows, and which is taken to last ``start_up`` where that is not seen."""
+    mine = [line for line in of(events, Told) if (line.host, line.holder) == (taken.host, taken.holder)]
+    waits = [line.at for line in mine if line.event == "waits" and line.at <= taken.at]
+    began = waits[-1] if waits else taken.at
+    if taken.holder != "run":
+        return began
+    name = f"{taken.host}-{taken.holder}"
+    beats = [beat.at for beat in of(events, Beat) if beat.name == name and began <= beat.at <= taken.at]
+    return beats[0] if beats else began + terms.start_up
 
 
 def _let_go(events: list[Event], held: Told, until: float) -> bool:

@@ -227,10 +227,26 @@ def test_a_takeover_at_the_wrong_time(after: float, word: str) -> None:
 
 
 def test_a_late_comer_has_more_time() -> None:
-    history = [event for event in failover(after=T_DEAD + 12) if event not in waits(2, "h2")]
+    history = [event for event in failover(after=T_DEAD + 12.5) if event not in waits(2, "h2")]
     verdict = judge([*history, *waits(20, "h2")], TERMS)
     assert verdict.sound, verdict.violations
     assert not verdict.takeovers[0].waited
+
+
+@pytest.mark.parametrize(("seen", "joined"), [(True, 9.5), (True, 5), (False, 9.5)])
+def test_a_run_watches_once_it_has_joined(seen: bool, joined: float) -> None:
+    """An emulated processor needs seconds to start it: found in the first real run, where it had joined just then."""
+    history: list[Event] = [
+        Told(0, "h1", "run", "waits", "run"), Told(1, "h1", "run", "taken", "run", 10),
+        *fault(10, "host killed", "h1", 9),
+        Told(1, "h2", "run", "waits", "run"), Told(10 + T_DEAD + 2.5, "h2", "run", "taken", "run", 20),
+        *(Beat(at, "h1-run", 1, 1, at) for at in range(1, 11)),
+    ]  # fmt: skip
+    if seen:
+        history += [Beat(joined + i, "h2-run", 2, 1, i) for i in range(10)]
+    verdict = judge(history, TERMS)
+    assert verdict.sound is (joined > 9 or not seen), verdict.violations
+    assert verdict.takeovers[0].waited is (joined <= 9 and seen)
 
 
 def test_a_lease_that_nobody_takes() -> None:

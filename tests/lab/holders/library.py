@@ -70,7 +70,7 @@ def main(lockspace: str, guard: str, log_path: str, host: str, seed: str, broken
             holder.member(lockspace)
         except errors.DiskPaxosError as error:
             log.tell("member-ended", error=type(error).__name__, said=str(error)[:600])
-            time.sleep(0.2)
+            time.sleep(1)
 
 
 if __name__ == "__main__":
