@@ -251,6 +251,7 @@ class Suite:
             "storage": self._setting.storage.name,
             "seed": self._setting.seed,
             "broken": self._setting.broken,
+            "history": self._seen.history.name,
             **asdict(plan),
             "held": held,
             "began": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),

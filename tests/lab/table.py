@@ -71,6 +71,7 @@ def _found(rows: list[Row]) -> list[str]:
     lines = []
     for row in rows:
         for kind in ("violations", "late_writes", "late_processors"):
-            place = f"{row['storage']}, seed {row['seed']}, fault {row['number']} ({row['kind']}, {row['seconds']} s)"
+            place = f"{row['storage']}, seed {row['seed']}, fault {row['number']} ({row['kind']}, {row['seconds']} s; "
+            place += f"{row.get('history', 'no history')})"
             lines += [f"- {kind.replace('_', ' ')}: {place}: {text}" for text in row[kind]]
     return lines or ["No violations, no late writes."]

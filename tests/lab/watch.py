@@ -33,7 +33,8 @@ class Observer:
 
     def __init__(self, guard: Path, logs: Path, history: Path, shared: Path | None) -> None:
         self._guard, self._logs, self._shared = guard, logs, shared
-        self._history = history.open("a", buffering=1)
+        self.history = history
+        self._file = history.open("a", buffering=1)
         self._lock = threading.Lock()
         self._over = threading.Event()
         self.events: list[Event] = []
@@ -51,13 +52,13 @@ class Observer:
         self._over.set()
         for thread in self._threads:
             thread.join()
-        self._history.close()
+        self._file.close()
 
     def add(self, event: Event) -> None:
         """One more line of the history."""
         with self._lock:
             self.events.append(event)
-            self._history.write(encode(event) + "\n")
+            self._file.write(encode(event) + "\n")
 
     def since(self, at: float) -> list[Event]:
         """What was seen from then on."""

@@ -74,7 +74,15 @@ def test_local_disks_and_servers_have_faults_of_their_own() -> None:
 
 
 def row(**more: Any) -> dict[str, Any]:
-    fields = {"storage": "san", "seed": 1, "number": 0, "kind": "disk hangs", "seconds": 20.0, "broken": False}
+    fields = {
+        "storage": "san",
+        "seed": 1,
+        "number": 0,
+        "history": "san-1.jsonl",
+        "kind": "disk hangs",
+        "seconds": 20.0,
+        "broken": False,
+    }
     fields |= {"took": 1800, "version": "v", "endings": {"run: 76": 1}, "writes_seen": 10, "writes_unseen": 0}
     fields |= {"violations": [], "late_writes": [], "late_processors": [], "losses": ["…"]}
     fields["takeovers"] = [{"seconds": 19.0}, {"seconds": 20.5}, {"seconds": 19.5}]
@@ -86,7 +94,7 @@ def test_the_page_adds_up() -> None:
     text = table.page(rows)
     assert "2 faults in 1.00 hours; overlaps: 1;" in text  # what was broken on purpose does not count
     assert "| san | disk hangs | 2 | 1 | 2 | 0 | 6 | 19.5 | 20.5 |" in text
-    assert "- violations: san, seed 1, fault 1 (disk hangs, 20.0 s): overlap: vm" in text
+    assert "- violations: san, seed 1, fault 1 (disk hangs, 20.0 s; san-1.jsonl): overlap: vm" in text
     assert "run: 76 × 2" in text
 
 
