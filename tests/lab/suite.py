@@ -7,6 +7,7 @@ of it ended.
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -265,6 +266,7 @@ class Suite:
             "sessions": verdict.sessions,
             "writes_seen": verdict.writes_seen,
             "writes_unseen": verdict.writes_unseen,
+            "load": round(os.getloadavg()[1], 1),
             "version": version(),
         }
 

@@ -23,13 +23,17 @@ def _summary(rows: list[Row]) -> list[str]:
     hours = sum(row["took"] for row in rows) / 3600
     unseen = sum(row["writes_unseen"] for row in rows)
     seen = sum(row["writes_seen"] for row in rows)
+    takeovers = [takeover for row in rows for takeover in row["takeovers"]]
+    prompt = sum(1 for takeover in takeovers if takeover["prompt"])
     return [
         f"{len(rows)} faults in {hours:.2f} hours; overlaps: {_count(texts, 'overlap', 'used by')}; "
         f"token regressions: {_count(texts, 'token:')}; losses without cause: {_count(texts, 'loss without cause')}; "
         f"takeovers at a wrong time: {_count(texts, 'taken over')}; other: "
         f"{sum(1 for text in texts if not any(word in text for word in _WORDS))}.",
+        f"{prompt} of {len(takeovers)} takeovers within T_dead + 2 s (S / 8 more for late comers).",
         f"Seeds: {', '.join(f'{storage} {seed}' for storage, seed in seeds)}. "
         f"Versions: {', '.join(sorted({row['version'] for row in rows}))}.",
+        f"Load of this machine: {min(row['load'] for row in rows)} to {max(row['load'] for row in rows)}.",
         f"The observer saw {seen} writes, and {unseen} more only by the numbers of later ones.",
     ]
 

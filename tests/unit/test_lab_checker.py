@@ -221,13 +221,20 @@ def test_a_waiter_that_ends_has_lost_nothing() -> None:
     assert verdict.endings == {"run: 74": 1}
 
 
-@pytest.mark.parametrize(("after", "word"), [(T_DEAD - 3, "early"), (T_DEAD + 3, "late")])
+@pytest.mark.parametrize(("after", "word"), [(T_DEAD - 3, "early"), (T_DEAD + 5.5, "late")])
 def test_a_takeover_at_the_wrong_time(after: float, word: str) -> None:
     assert only(judge(failover(after=after), TERMS), word)
 
 
+@pytest.mark.parametrize(("after", "prompt"), [(T_DEAD + 1.9, True), (T_DEAD + 2.1, False)])
+def test_a_takeover_within_the_bound_may_miss_the_goal(after: float, prompt: bool) -> None:
+    verdict = judge(failover(after=after), TERMS)
+    assert verdict.sound, verdict.violations
+    assert verdict.takeovers[0].prompt is prompt
+
+
 def test_a_late_comer_has_more_time() -> None:
-    history = [event for event in failover(after=T_DEAD + 12.5) if event not in waits(2, "h2")]
+    history = [event for event in failover(after=T_DEAD + 15.5) if event not in waits(2, "h2")]
     verdict = judge([*history, *waits(20, "h2")], TERMS)
     assert verdict.sound, verdict.violations
     assert not verdict.takeovers[0].waited
@@ -239,7 +246,7 @@ def test_a_run_watches_once_it_has_joined(seen: bool, joined: float) -> None:
     history: list[Event] = [
         Told(0, "h1", "run", "waits", "run"), Told(1, "h1", "run", "taken", "run", 10),
         *fault(10, "host killed", "h1", 9),
-        Told(1, "h2", "run", "waits", "run"), Told(10 + T_DEAD + 2.5, "h2", "run", "taken", "run", 20),
+        Told(1, "h2", "run", "waits", "run"), Told(10 + T_DEAD + 5.5, "h2", "run", "taken", "run", 20),
         *(Beat(at, "h1-run", 1, 1, at) for at in range(1, 11)),
     ]  # fmt: skip
     if seen:
@@ -322,7 +329,7 @@ def test_a_later_member_with_the_same_label_is_not_taken_for_the_dead_one() -> N
 
 def test_what_was_reported_is_not_reported_again() -> None:
     history = [
-        *failover(after=T_DEAD + 3),
+        *failover(after=T_DEAD + 5.5),
         *writes(40, 40.2, "h1", 10, first=91, saw=(20, "h2/20")),
         *lost(40.3, "h1", 10),
         *waits(40.4, "h1"),

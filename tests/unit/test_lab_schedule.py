@@ -83,9 +83,16 @@ def row(**more: Any) -> dict[str, Any]:
         "seconds": 20.0,
         "broken": False,
     }
-    fields |= {"took": 1800, "version": "v", "endings": {"run: 76": 1}, "writes_seen": 10, "writes_unseen": 0}
+    fields |= {
+        "took": 1800,
+        "version": "v",
+        "load": 1.5,
+        "endings": {"run: 76": 1},
+        "writes_seen": 10,
+        "writes_unseen": 0,
+    }
     fields |= {"violations": [], "late_writes": [], "late_processors": [], "losses": ["…"]}
-    fields["takeovers"] = [{"seconds": 19.0}, {"seconds": 20.5}, {"seconds": 19.5}]
+    fields["takeovers"] = [{"seconds": seconds, "prompt": seconds < 20} for seconds in (19.0, 20.5, 19.5)]
     return fields | more
 
 
@@ -96,6 +103,7 @@ def test_the_page_adds_up() -> None:
     assert "| san | disk hangs | 2 | 1 | 2 | 0 | 6 | 19.5 | 20.5 |" in text
     assert "- violations: san, seed 1, fault 1 (disk hangs, 20.0 s; san-1.jsonl): overlap: vm" in text
     assert "run: 76 × 2" in text
+    assert "4 of 6 takeovers within" in text
 
 
 def test_no_results_are_no_page() -> None:
