@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import signal
-import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -63,22 +62,19 @@ class Host:
         shared, guard = self._run_dir / "san.img", self._run_dir / "guard.img"
         words = qemu.command(self.number, self.folder, self._build, shared, guard, self._options)
         try:
-            with (self.folder / "qemu.log").open("ab") as log:
-                process = subprocess.Popen(
-                    words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-                )
-            (self.folder / "pid").write_text(f"{process.pid} {start_time(process.pid)}")
-            self._await_qmp(process)
+            pid = _spawn(words, self.folder / "qemu.log")
+            (self.folder / "pid").write_text(f"{pid} {start_time(pid)}")
+            self._await_qmp()
         finally:
             os.close(order)
 
-    def _await_qmp(self, process: subprocess.Popen[bytes]) -> None:
+    def _await_qmp(self) -> None:
         deadline = time.monotonic() + 15
         while True:
             with contextlib.suppress(LabError):
                 self.qmp("query-status")
                 return
-            if process.poll() is not None or time.monotonic() > deadline:
+            if not self.alive() or time.monotonic() > deadline:
                 tail = (self.folder / "qemu.log").read_text()[-2000:]
                 raise LabError(f"{self.name}: QEMU did not start:\n{tail}")
             time.sleep(0.02)
@@ -185,3 +181,13 @@ class Host:
         """What QEMU told since the laboratory came up: {"event": "WATCHDOG", "timestamp": {…}, …}."""
         lines = (self.folder / "events.jsonl").read_text().splitlines()
         return [event for event in map(json.loads, filter(None, lines)) if "event" in event]
+
+
+def _spawn(words: list[str], log: Path) -> int:
+    """Start a program that outlives this one, in a session of its own; its process id."""
+    files = [
+        (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
+        (os.POSIX_SPAWN_OPEN, 1, str(log), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
+        (os.POSIX_SPAWN_DUP2, 1, 2),
+    ]
+    return os.posix_spawnp(words[0], words, os.environ, file_actions=files, setsid=True)
