@@ -70,8 +70,7 @@ class Lab:
         shutil.rmtree(self.run_dir, ignore_errors=True)
         self.run_dir.mkdir(parents=True, mode=0o700)
         for path, size in ((self.shared, san_mib << 20), (self.guard, GUARD_DISK)):
-            with path.open("wb") as file:
-                file.truncate(size)
+            _write_zeros(path, size)
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
@@ -116,3 +115,13 @@ class Lab:
         for host in self.hosts():
             host.wait(limit)
         return time.monotonic() - began
+
+
+def _write_zeros(path: Path, size: int) -> None:
+    """A disk without holes: over a hole QEMU takes blocks of 4096 bytes for the smallest that direct I/O can write, and
+    then writes a guest's sector together with its neighbours as it read them before.  What another host wrote there
+    meanwhile is lost."""
+    with path.open("wb") as file:
+        for _ in range(size >> 20):
+            file.write(bytes(1 << 20))
+        os.fsync(file.fileno())

@@ -16,7 +16,7 @@ from pathlib import Path
 import diskpaxos
 from diskpaxos import DiskPaxosError
 from lab.history import Beat, Event, Told, Write, encode
-from lab.holders.cell import LEASES, SECTOR, parse
+from lab.holders.cell import APART, LEASES, SECTOR, parse
 
 CELLS_EVERY = 0.003
 LOGS_EVERY = 0.02
@@ -80,13 +80,13 @@ class Observer:
 
     def _watch_cells(self) -> None:
         fd = os.open(self._guard, os.O_RDONLY | os.O_DIRECT)
-        buffer = mmap.mmap(-1, 4096)
+        buffer = mmap.mmap(-1, len(LEASES) * APART)
         before = [b""] * len(LEASES)
         while not self._over.wait(CELLS_EVERY):
             os.preadv(fd, [buffer], 0)
             at = now()
             for i, lease in enumerate(LEASES):
-                sector = buffer[i * SECTOR : (i + 1) * SECTOR]
+                sector = buffer[i * APART : i * APART + SECTOR]
                 if sector == before[i] or (content := parse(sector)) is None:
                     continue
                 before[i] = sector

@@ -14,6 +14,7 @@ import time
 from typing import Any
 
 SECTOR = 512
+APART = 4096  # bytes from cell to cell: no layer below may ever write two of them in one piece
 LEASES = ("run", "library")  # the lease of cell 0, of cell 1
 
 
@@ -32,7 +33,7 @@ class Cell:
     def __init__(self, path: str, lease: str, token: int, host: str) -> None:
         self._fd = os.open(path, os.O_RDWR | os.O_DIRECT | os.O_DSYNC)
         self._buffer = mmap.mmap(-1, 4096)
-        self._offset = LEASES.index(lease) * SECTOR
+        self._offset = LEASES.index(lease) * APART
         self.session = f"{host}/{os.getpid()}/{time.clock_gettime_ns(time.CLOCK_BOOTTIME)}"
         self._mine = {"lease": lease, "token": token, "host": host, "session": self.session}
         self.writes = 0
