@@ -130,7 +130,7 @@ typedef struct truth {
     uint64_t blind_until[MAX_HOSTS];      /* was shown old content until then */
     uint32_t rewritten;                   /* own blocks whose content nobody knew any more */
     uint64_t replayed_at[MAX_AREAS];      /* one disk only: old content came over a block there: no token is judged */
-    bool stray[MAX_AREAS];                /* its header was written by a host whose clock had stood still for too long */
+    bool stray[MAX_AREAS];                /* whose header a host wrote with a clock that had stood still */
     bool covered[MAX_AREAS];              /* a machine that was set back wrote over a later owner's block there */
     bool rolled[DPX_MAX_DISKS];           /* old content was put there */
     overlap overlaps[MAX_OVERLAPS];
