@@ -5,8 +5,9 @@
     tests/mutants/rooms.py NAME …              these; what the test said is printed
     tests/mutants/rooms.py --record NAME …     looks through SEARCHED for a test, and notes it
 
-`file` is below the root.  Bugs in native/io and native/host are built into a program of tests/native (`unit`), those in
-native/guard and in Python run under one test of pytest (`test`), in a copy of the sources.
+`file` is below the root.  `unit` is a program of tests/native, or one test of it ("test_host:forked_child"); `test` is
+one of pytest, for bugs in Python, in native/guard, and in what the extension is built of (the binding and all C rooms
+below it).  Everything is built once, in a copy of the sources; a bug costs the object that it is in.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tempfile
+import time
 import tomllib
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -29,10 +32,19 @@ ROOT = HERE.parent.parent
 LEDGER = HERE / "rooms.toml"
 COPIED = ("diskpaxos", "native", "tests", "pyproject.toml")
 LIMIT = 120  # seconds for a test: one that hangs has noticed, too
+FLAGS = ("CFLAGS=-O0 -fPIC", "STRICT=-std=c11 -UNDEBUG -pthread -w")
+CORE_ROOMS = ("format", "protocol", "io", "host")
+BINDING = re.compile(r"native/\w+\.py[xd]")
 SEARCHED = {
     "native/io": ("test_disk", "test_life"),
-    "native/host": ("test_blocks", "test_host", "test_takeover"),
+    "native/host": ("test_blocks", "test_host", "test_batches", "test_memberships", "test_takeover", "test_replaced"),
     "native/guard": ("tests/integration/test_run.py",),
+    "native/": (
+        "tests/integration/test_fork.py",
+        "tests/integration/test_lease.py",
+        "tests/integration/test_signals.py",
+        "tests/integration/test_host.py",
+    ),
     "diskpaxos/cli": ("tests/integration/test_run.py", "tests/unit/test_cli_parts.py"),
     "diskpaxos/rebuild": ("tests/integration/test_repair.py",),
     "diskpaxos": (
@@ -68,6 +80,11 @@ class RoomMutant:
         """What may notice it, when nothing is recorded."""
         return next(tests for room, tests in SEARCHED.items() if self.file.startswith(room))
 
+    def core(self) -> bool:
+        """Is it in what the extension is built of, and noticed by a test of Python?"""
+        below = self.file.startswith(tuple(f"native/{room}/" for room in CORE_ROOMS))
+        return bool(BINDING.fullmatch(self.file)) or (below and bool(self.test))
+
 
 @dataclass(frozen=True)
 class RoomVerdict:
@@ -76,6 +93,7 @@ class RoomVerdict:
     mutant: RoomMutant
     killer: str  # empty: nobody noticed
     said: str
+    seconds: float
 
 
 def read_rooms() -> dict[str, RoomMutant]:
@@ -83,23 +101,46 @@ def read_rooms() -> dict[str, RoomMutant]:
     return {name: RoomMutant(name=name, **fields) for name, fields in tomllib.loads(LEDGER.read_text()).items()}
 
 
-def prepare_rooms(base: Path, units: Iterable[str] = ()) -> None:
-    """A copy of the sources, with what is built beside them."""
+def prepare_rooms(base: Path, mutants: Iterable[RoomMutant]) -> None:
+    """A copy of the sources, with all that is built of them."""
     ignored = shutil.ignore_patterns("__pycache__", "build*", "corpus", "crash-*")
     for name in COPIED:
         if (ROOT / name).is_dir():
             shutil.copytree(ROOT / name, base / name, ignore=ignored)
         else:
             shutil.copy2(ROOT / name, base / name)
-    for unit in units:
-        make_unit(base, unit)
+    mutants = list(mutants)
+    programs = {mutant.unit.partition(":")[0] for mutant in mutants if mutant.unit}
+    make(base, *sorted(f"build/{program}" for program in programs))
+    if any(mutant.core() for mutant in mutants):
+        build_core(base)
 
 
-def make_unit(tree: Path, unit: str) -> Path:
-    folder = tree / "tests/native"
-    command = ["make", "-s", "-C", str(folder), f"build/{unit}", "CFLAGS=-O0", "STRICT=-std=c11 -UNDEBUG -pthread -w"]
-    subprocess.run(command, check=True, capture_output=True, text=True)
-    return folder / "build" / unit
+def make(tree: Path, *targets: str) -> None:
+    """Of tests/native, with flags that suit its programs and the extension."""
+    if targets:
+        command = ["make", "-s", f"-j{os.cpu_count()}", "-C", str(tree / "tests/native"), *FLAGS, *targets]
+        subprocess.run(command, check=True, capture_output=True, text=True)
+
+
+def build_core(tree: Path) -> None:
+    """The extension, of the same objects as the programs of tests/native."""
+    native, out = tree / "native", tree / "tests/native/build"
+    sources = [path for room in CORE_ROOMS for path in sorted((native / room).glob("*.c"))]
+    objects = [out / path.relative_to(native).with_suffix(".o") for path in sources]
+    make(tree, *(str(path.relative_to(tree / "tests/native")) for path in objects))
+    generated, binding = out / "core.c", out / "core.o"
+    newest = max(path.stat().st_mtime_ns for path in native.glob("*.py[xd]"))
+    if not binding.exists() or binding.stat().st_mtime_ns < newest:
+        cython = [sys.executable, "-m", "cython", "-3", "-I", str(native), "-o", str(generated)]
+        subprocess.run([*cython, str(native / "core.pyx")], check=True, capture_output=True, text=True)
+        headers = [f"-I{native}", f"-I{sysconfig.get_paths()['include']}"]
+        compiler = ["cc", "-std=c11", "-O0", "-UNDEBUG", "-w", "-fPIC", "-pthread", *headers]
+        subprocess.run([*compiler, "-c", str(generated), "-o", str(binding)], check=True, capture_output=True)
+    target = tree / "diskpaxos" / f"_core{sysconfig.get_config_var('EXT_SUFFIX')}"
+    target.unlink(missing_ok=True)
+    command = ["cc", "-shared", "-pthread", *map(str, objects), str(binding), "-o", str(target)]
+    subprocess.run(command, check=True, capture_output=True)
 
 
 def linked(source: str, target: str) -> str:
@@ -118,14 +159,19 @@ def build_guard(tree: Path) -> None:
 
 
 def run_unit(tree: Path, unit: str) -> tuple[str, str]:
-    """The test that fails of a program of tests/native, "" if none does."""
-    program = str(make_unit(tree, unit))
+    """The test that fails of a program of tests/native ("program:test" runs only that one), "" if none does."""
+    program, _, only = unit.partition(":")
+    make(tree, f"build/{program}")
+    environment = os.environ | ({"CHECK_ONLY": only} if only else {})
+    command = [str(tree / "tests/native/build" / program)]
     try:
-        done = subprocess.run([program], capture_output=True, text=True, check=False, timeout=LIMIT)
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=LIMIT)
     except subprocess.TimeoutExpired:
         return unit, "does not end"
-    failed = re.search(r": (test_\w+|\w+): failed: ", done.stderr)
-    return ("" if done.returncode == 0 else failed[1] if failed else unit), done.stderr
+    if done.returncode == 64:  # there is no such test
+        raise RuntimeError(f"{unit}: {done.stdout}{done.stderr}")
+    failed = re.search(r": (\w+): failed: ", done.stderr)
+    return ("" if done.returncode == 0 else f"{program}:{failed[1]}" if failed else unit), done.stderr
 
 
 def run_pytest(tree: Path, *tests: str) -> tuple[str, str]:
@@ -147,6 +193,7 @@ def run_pytest(tree: Path, *tests: str) -> tuple[str, str]:
 
 def examine_room(mutant: RoomMutant, base: Path, search: bool = False) -> RoomVerdict:
     """Builds and runs one."""
+    begin = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="mutant-") as folder:
         tree = Path(folder) / "tree"
         shutil.copytree(base, tree, copy_function=linked)
@@ -157,19 +204,20 @@ def examine_room(mutant: RoomMutant, base: Path, search: bool = False) -> RoomVe
         if mutant.file.startswith("native/guard"):
             (tree / "diskpaxos/_guard").unlink()
             build_guard(tree)
+        elif mutant.core():
+            build_core(tree)
         for test in mutant.candidates() if search else (mutant.unit or mutant.test,):
             killer, said = (run_pytest if test.startswith("tests/") else run_unit)(tree, test)
             if killer:
-                return RoomVerdict(mutant, killer if test.startswith("tests/") else test, said)
-        return RoomVerdict(mutant, "", "")
+                return RoomVerdict(mutant, killer, said, time.monotonic() - begin)
+        return RoomVerdict(mutant, "", "", time.monotonic() - begin)
 
 
 def examine_rooms(mutants: list[RoomMutant], jobs: int, search: bool) -> Iterator[RoomVerdict]:
     """In the order of the ledger, several at a time."""
     with tempfile.TemporaryDirectory(prefix="rooms-") as folder:
         base = Path(folder) / "base"
-        native = [mutant for mutant in mutants if mutant.file.startswith(("native/io", "native/host"))]
-        prepare_rooms(base, {unit for mutant in native for unit in (mutant.candidates() if search else (mutant.unit,))})
+        prepare_rooms(base, mutants)
         with ThreadPoolExecutor(jobs) as pool:
             yield from pool.map(lambda mutant: examine_room(mutant, base, search), mutants)
 
@@ -198,7 +246,7 @@ def main(arguments: list[str] | None = None) -> int:
         survivors += not verdict.killer
         if options.record and verdict.killer:
             record(verdict)
-        print(f"{verdict.mutant.name}: {verdict.killer or 'SURVIVES'}", flush=True)
+        print(f"{verdict.mutant.name}: {verdict.killer or 'SURVIVES'} ({verdict.seconds:.1f} s)", flush=True)
         if options.names and not options.record:
             print(verdict.said)
     print(f"{len(mutants)} mutants, {survivors} survivors")

@@ -21,7 +21,7 @@ from mutants.rooms import (
 )
 
 LEDGER = read_rooms()
-LEAST = 55  # a ledger that was emptied by mistake finds no survivors either
+LEAST = 100  # a ledger that was emptied by mistake finds no survivors either
 
 pytestmark = pytest.mark.skipif(not (shutil.which("make") and shutil.which("cc")), reason="needs make and a C compiler")
 
@@ -45,7 +45,7 @@ def verdicts(
     items = [item for item in request.session.items if item.path == request.path]
     names = [item.callspec.params.get("name") for item in items if hasattr(item, "callspec")]
     chosen = [LEDGER[name] for name in names if name]
-    prepare_rooms(base, {mutant.unit for mutant in chosen if mutant.unit})
+    prepare_rooms(base, chosen)
     with ThreadPoolExecutor(min(os.cpu_count() or 1, 4)) as pool:
         yield {mutant.name: pool.submit(examine_room, mutant, base) for mutant in chosen}
         pool.shutdown(cancel_futures=True)
@@ -55,7 +55,7 @@ def verdicts(
 @pytest.mark.timeout(900)
 def test_without_any_bug_nothing_is_noticed(tmp_path: Path) -> None:
     """In the same copy, by the same way: what fails here by itself would kill everything."""
-    prepare_rooms(tmp_path, {mutant.unit for mutant in LEDGER.values() if mutant.unit})
+    prepare_rooms(tmp_path, LEDGER.values())
     for unit in sorted({mutant.unit for mutant in LEDGER.values() if mutant.unit}):
         assert run_unit(tmp_path, unit)[0] == ""
     tests = sorted({mutant.test for mutant in LEDGER.values() if mutant.test})

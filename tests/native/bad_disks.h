@@ -2,7 +2,8 @@
  * the real one where a test wants errors at every I/O.
  *
  * Per disk: errors in so many of a thousand requests (a failed write has landed or not, by
- * chance), delays, hanging before or after the I/O took place, being gone altogether. */
+ * chance), delays, hanging before or after the I/O took place, being gone altogether.
+ * And a clock that jumps, as a machine that was stopped finds it. */
 #ifndef DPX_TEST_BAD_DISKS_H
 #define DPX_TEST_BAD_DISKS_H
 
@@ -19,7 +20,10 @@ static struct bad_disk {
     atomic_uint errors;   /* of a thousand requests */
     atomic_uint delay;    /* at most, microseconds */
     atomic_uint lag;      /* of every write, microseconds, once it took place */
-    atomic_bool holds;    /* writes, before they are issued */
+    atomic_bool holds;    /* writes, before they are issued … */
+    atomic_uint held;     /* … so many of them */
+    atomic_bool holds_reads;
+    atomic_uint held_reads;
     atomic_bool hangs;
     atomic_bool gone;
     atomic_uint writes, failed;
@@ -47,11 +51,17 @@ struct dpx_disk {
     bad_worker workers[BAD_WORKERS];
 };
 
+static _Atomic uint64_t bad_clock_ahead;
+static _Thread_local unsigned bad_clock_asked, bad_clock_jumps; /* at which question of this thread; 0: never */
+
+/* What sleeps in the kernel sleeps on: a jump is noticed by whoever asks. */
 uint64_t dpx_now(void)
 {
     struct timespec now;
+    if (++bad_clock_asked == bad_clock_jumps)
+        bad_clock_ahead += 60 * SECOND;
     clock_gettime(CLOCK_BOOTTIME, &now);
-    return (uint64_t)now.tv_sec * SECOND + (uint64_t)now.tv_nsec;
+    return (uint64_t)now.tv_sec * SECOND + (uint64_t)now.tv_nsec + bad_clock_ahead;
 }
 
 void *dpx_buffer_new(size_t bytes)
@@ -90,6 +100,14 @@ static inline void bad_wait(bad_worker *worker)
         usleep(1000);
 }
 
+static inline void bad_hold(bad_worker *worker, const atomic_bool *holds, atomic_uint *held)
+{
+    ++*held;
+    while (*holds && !worker->disk->quit)
+        usleep(500);
+    --*held;
+}
+
 static inline int bad_extents(bad_worker *worker, dpx_extent *extents, uint32_t count, bool write)
 {
     dpx_disk *disk = worker->disk;
@@ -124,8 +142,7 @@ static inline void bad_carry_out(bad_worker *worker, dpx_request *request)
     if (request->write_count > 0) {
         if (bad_roll(worker) % 2)
             bad_wait(worker);
-        while (worker->disk->bad->holds && !worker->disk->quit)
-            usleep(500);
+        bad_hold(worker, &worker->disk->bad->holds, &worker->disk->bad->held);
         request->write_issued_at = dpx_now();
         if (gate && request->write_issued_at >= *gate) {
             request->error = -ETIME;
@@ -143,6 +160,7 @@ static inline void bad_carry_out(bad_worker *worker, dpx_request *request)
     if (request->error != 0 || request->read_count == 0)
         return;
     request->read_issued_at = dpx_now();
+    bad_hold(worker, &worker->disk->bad->holds_reads, &worker->disk->bad->held_reads);
     request->error = bad_extents(worker, request->reads, request->read_count, false);
     bad_wait(worker);
     request->read_completed_at = dpx_now();
@@ -338,7 +356,7 @@ static inline void make_bad_lockspace(lockspace *made, const dpx_geometry *geome
             dpx_empty_encode(bad->data + block * geometry->block_size, geometry, d, block, 1);
         dpx_superblock_encode(bad->data, geometry, d, 1, 1);
         bad->errors = bad->delay = bad->lag = bad->writes = bad->failed = 0;
-        bad->hangs = bad->gone = bad->holds = false;
+        bad->hangs = bad->gone = bad->holds = bad->holds_reads = false;
         snprintf(made->paths[d], sizeof made->paths[d], "bad:%u", d);
         made->list[d] = made->paths[d];
     }

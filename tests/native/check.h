@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define CHECK_SHOWN 20u
@@ -42,10 +43,20 @@ static inline bool check_same(int64_t got, int64_t want, const char *file, int l
 #define CHECK_BYTES(a, b, length) \
     check_report(memcmp((a), (b), (length)) == 0, __FILE__, __LINE__, "bytes of " #a " and " #b)
 
-#define RUN(function)               \
-    do {                            \
-        check_now.test = #function; \
-        function();                 \
+/* CHECK_ONLY in the environment names the one test of a program that shall run. */
+static inline bool check_begins(const char *test)
+{
+    const char *only = getenv("CHECK_ONLY");
+    if (only && strcmp(only, test) != 0)
+        return false;
+    check_now.test = test;
+    return true;
+}
+
+#define RUN(function)                \
+    do {                             \
+        if (check_begins(#function)) \
+            function();              \
     } while (0)
 
 #define SKIP(why)                                            \
@@ -59,6 +70,11 @@ static inline int check_finish(const char *program)
 {
     printf("%s: %lu checks, %lu failed, %u skipped\n", program, check_now.checks, check_now.failures,
            check_now.skipped);
+    const char *only = getenv("CHECK_ONLY");
+    if (only && !check_now.test) {
+        fprintf(stderr, "%s: there is no test %s\n", program, only);
+        return 64;
+    }
     return check_now.failures ? 1 : 0;
 }
 

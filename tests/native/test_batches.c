@@ -24,7 +24,8 @@ static void *take_both(void *argument)
 static void begin_batch(batch *wanted, const char *shared, const char *other, uint64_t patience)
 {
     *wanted = (batch){.asks = {ask_for(shared, DPX_MODE_SHARED), ask_for(other, DPX_MODE_EXCLUSIVE)},
-                      .patience = patience};
+                      .patience = patience,
+                      .status = DPX_E_TIMEOUT};
 }
 
 static void end_batch(batch *wanted, dpx_status expected)
@@ -47,16 +48,16 @@ static void waiting_with_a_share(void)
     dpx_ask s = ask_for("S", DPX_MODE_SHARED), y = ask_for("Y", DPX_MODE_EXCLUSIVE);
     dpx_ask alone = ask_for("S", DPX_MODE_EXCLUSIVE);
     batch wanted;
-    begin_batch(&wanted, "S", "Y", 20 * SECOND);
+    begin_batch(&wanted, "S", "Y", 3 * SECOND);
     CHECK_EQ(take(here, &s, 0, &failure), DPX_OK);
     CHECK_EQ(take(there, &y, 0, &failure), DPX_OK);
     pthread_create(&wanted.id, NULL, take_both, &wanted);
     usleep(100000);
     CHECK_EQ(let_go(here, &s), DPX_OK);
-    CHECK_EQ(take(there, &alone, 5 * SECOND, &failure), DPX_OK);
+    CHECK_EQ(take(there, &alone, 2 * SECOND, &failure), DPX_OK);
     CHECK_EQ(let_go(there, &y), DPX_OK); /* the batch takes Y, finds S gone, and lets go of Y again */
     usleep(100000);
-    CHECK_EQ(take(there, &y, 5 * SECOND, &failure), DPX_OK);
+    CHECK_EQ(take(there, &y, 2 * SECOND, &failure), DPX_OK);
     CHECK_EQ(let_go(there, &y), DPX_OK);
     CHECK_EQ(let_go(there, &alone), DPX_OK);
     end_batch(&wanted, DPX_OK);
@@ -99,6 +100,29 @@ static void joining_in_the_end(void)
     end_batch(&wanted, DPX_OK);
     CHECK_EQ(dpx_host_hold_state(here, s.handle), DPX_HOLD_HELD);
     CHECK_EQ(let_go(here, &s), DPX_OK);
+}
+
+/* Who shared it has it alone by the time that the batch has the rest: the batch waits for it, too. */
+static void joining_what_is_no_share_any_more(void)
+{
+    dpx_failure failure;
+    dpx_ask s = ask_for("S", DPX_MODE_SHARED), y = ask_for("Y", DPX_MODE_EXCLUSIVE);
+    dpx_ask alone = ask_for("S", DPX_MODE_EXCLUSIVE);
+    batch wanted;
+    begin_batch(&wanted, "S", "Y", 20 * SECOND);
+    CHECK_EQ(take(here, &s, 0, &failure), DPX_OK);
+    CHECK_EQ(take(there, &y, 0, &failure), DPX_OK);
+    pthread_create(&wanted.id, NULL, take_both, &wanted);
+    usleep(100000);
+    CHECK_EQ(let_go(here, &s), DPX_OK);
+    CHECK_EQ(take(here, &alone, 5 * SECOND, &failure), DPX_OK);
+    CHECK_EQ(let_go(there, &y), DPX_OK);
+    usleep(200000);
+    CHECK_EQ(wanted.status, DPX_E_TIMEOUT); /* it still waits */
+    CHECK_EQ(dpx_host_holds(here, NULL, 0), 1);
+    CHECK_EQ(dpx_host_hold_state(here, alone.handle), DPX_HOLD_HELD);
+    CHECK_EQ(let_go(here, &alone), DPX_OK);
+    end_batch(&wanted, DPX_OK);
 }
 
 /* A deletion waits for a holder elsewhere: other changes of this host need not wait for it. */
@@ -212,6 +236,7 @@ int main(int count, char **arguments)
     RUN(waiting_with_a_share);
     RUN(waiting_with_a_resumed_share);
     RUN(joining_in_the_end);
+    RUN(joining_what_is_no_share_any_more);
     RUN(a_deletion_that_waits_keeps_nobody);
     RUN(batches_among_sharers);
     end_host(here, spaces[0]);

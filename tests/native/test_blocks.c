@@ -130,24 +130,29 @@ static void another_block_damaged(void)
     strike(&it);
 }
 
-/* The header says that the lease is gone: the holder is told, and may be told once only. */
-static void header_gone(void)
+static void take_header_away(const scene *it, uint32_t area)
 {
-    scene it;
-    dpx_event event;
     dpx_header header;
-    dpx_failure failure;
     uint8_t data[512];
-    set(&it, "gone", 1);
-    get(&it.made, 0, dpx_header_block(&it.made.geometry, it.area), data);
+    get(&it->made, 0, dpx_header_block(&it->made.geometry, area), data);
     dpx_header_decode(data, &header);
     header.state = DPX_LEASE_FREE;
     header.directory_token += DPX_BALLOT_SLOTS;
     header.name_length = 0;
     memset(header.name, 0, sizeof header.name);
     memset(&header.lease, 0, sizeof header.lease);
-    dpx_header_encode(data, &it.made.geometry, 0, &header);
-    put(&it.made, 0, dpx_header_block(&it.made.geometry, it.area), data);
+    dpx_header_encode(data, &it->made.geometry, 0, &header);
+    put(&it->made, 0, dpx_header_block(&it->made.geometry, area), data);
+}
+
+/* The header says that the lease is gone: the holder is told, and may be told once only. */
+static void header_gone(void)
+{
+    scene it;
+    dpx_event event;
+    dpx_failure failure;
+    set(&it, "gone", 1);
+    take_header_away(&it, it.area);
     CHECK(await_event(it.host, DPX_EVENT_LOST, LIFE, &event) && event.handle == it.ask.handle);
     CHECK_EQ(dpx_host_hold(it.host, it.ask.handle).state, DPX_HOLD_LOST);
     CHECK_EQ(dpx_host_state(it.host).end, DPX_ALIVE);
@@ -160,11 +165,66 @@ static void header_gone(void)
     strike(&it);
 }
 
+/* What two threads share is lost to both; nobody joins them in it, and who lets go of it without having read that it
+ * is lost does not take the news of another loss with it. */
+static void lost_share(void)
+{
+    scene it;
+    dpx_event event;
+    dpx_failure failure;
+    dpx_ask first = ask_for("image", DPX_MODE_SHARED), second = first, third = first;
+    set(&it, "share", 1);
+    CHECK_EQ(take(it.host, &first, 0, &failure), DPX_OK);
+    CHECK_EQ(take(it.host, &second, 0, &failure), DPX_OK);
+    take_header_away(&it, area_of(&it.made, "image"));
+    uint64_t deadline = dpx_now() + 2 * LIFE;
+    while (dpx_host_hold_state(it.host, first.handle) == DPX_HOLD_HELD && dpx_now() < deadline)
+        usleep(1000);
+    CHECK_EQ(dpx_host_hold_state(it.host, first.handle), DPX_HOLD_LOST);
+    CHECK_EQ(dpx_host_hold_state(it.host, second.handle), DPX_HOLD_LOST);
+    CHECK_EQ(dpx_host_hold_state(it.host, it.ask.handle), DPX_HOLD_HELD);
+    CHECK_EQ(take(it.host, &third, 0, &failure), DPX_E_HELD_HERE);
+    CHECK_EQ(let_go(it.host, &first), DPX_OK);
+    CHECK_EQ(take(it.host, &third, 0, &failure), DPX_E_HELD_HERE);
+    CHECK_EQ(let_go(it.host, &second), DPX_OK);
+    CHECK_EQ(take(it.host, &third, SECOND, &failure), DPX_OK);
+    take_header_away(&it, it.area);
+    CHECK(await_event(it.host, DPX_EVENT_LOST, 2 * LIFE, &event) && event.handle == it.ask.handle);
+    CHECK_EQ(dpx_host_hold_state(it.host, third.handle), DPX_HOLD_HELD);
+    CHECK_EQ(let_go(it.host, &third), DPX_OK);
+    strike(&it);
+}
+
+/* The storage forgot the holder's flag, and somebody else took the lease to share it: it is not raised again. */
+static void flag_gone_and_a_sharer_came(void)
+{
+    scene it;
+    dpx_event event;
+    dpx_failure failure;
+    uint8_t before[512];
+    set(&it, "sharer", 1);
+    dpx_host *other = join_as(it.space, "beta", 2);
+    CHECK_EQ(let_go(it.host, &it.ask), DPX_OK);
+    get(&it.made, 0, it.own, before);
+    CHECK_EQ(take(it.host, &it.ask, 0, &failure), DPX_OK);
+    dpx_ask ask = ask_for("vm1", DPX_MODE_SHARED);
+    put(&it.made, 0, it.own, before);
+    CHECK_EQ(take(other, &ask, 0, &failure), DPX_OK);
+    CHECK(await_event(it.host, DPX_EVENT_LOST, LIFE, &event) && event.handle == it.ask.handle);
+    CHECK_EQ(dpx_host_hold_state(it.host, it.ask.handle), DPX_HOLD_LOST);
+    CHECK_EQ(dpx_host_hold_state(other, ask.handle), DPX_HOLD_HELD);
+    CHECK_EQ(let_go(other, &ask), DPX_OK);
+    CHECK_EQ(dpx_host_leave(other, SECOND, &failure), DPX_OK);
+    dpx_host_destroy(other);
+    strike(&it);
+}
+
 /* A block of a newer incarnation of our slot: our life is over. */
 static void superseded(void)
 {
     scene it;
     dpx_event event;
+    dpx_failure failure;
     dpx_own own;
     uint8_t data[512];
     set(&it, "superseded", 1);
@@ -175,6 +235,10 @@ static void superseded(void)
     put(&it.made, 0, it.own, data);
     CHECK(await_event(it.host, DPX_EVENT_FINISHED, LIFE, &event));
     CHECK_EQ(event.end, DPX_END_OWN_BLOCK);
+    CHECK_EQ(dpx_host_state(it.host).end, DPX_END_OWN_BLOCK);
+    CHECK_EQ(dpx_host_state(it.host).remaining, 0);
+    CHECK_EQ(take(it.host, &it.ask, 0, &failure), DPX_E_FINISHED);
+    CHECK_EQ(failure.end, (int)DPX_END_OWN_BLOCK);
     CHECK_EQ(dpx_host_hold(it.host, it.ask.handle).state, DPX_HOLD_LOST);
     dpx_host_destroy(it.host);
     dpx_space_close(it.space);
@@ -390,6 +454,8 @@ int main(int count, char **arguments)
     RUN(own_block_damaged);
     RUN(another_block_damaged);
     RUN(header_gone);
+    RUN(lost_share);
+    RUN(flag_gone_and_a_sharer_came);
     RUN(superseded);
     RUN(set_back);
     RUN(half_made);

@@ -40,6 +40,23 @@ static void take_and_release(void)
     end_host(host, space);
 }
 
+/* A handle is used once: what was released with it is never somebody else's lease. */
+static void a_handle_is_nobody_elses(void)
+{
+    dpx_failure failure;
+    dpx_space *space = open_space(&one);
+    dpx_host *host = join_as(space, "alpha", 1);
+    dpx_ask ask = ask_for("vm1", DPX_MODE_EXCLUSIVE), next = ask_for("vm2", DPX_MODE_EXCLUSIVE);
+    CHECK_EQ(take(host, &ask, 0, &failure), DPX_OK);
+    CHECK_EQ(let_go(host, &ask), DPX_OK);
+    CHECK_EQ(take(host, &next, 0, &failure), DPX_OK);
+    CHECK_EQ(dpx_host_hold_state(host, ask.handle), DPX_HOLD_UNKNOWN);
+    CHECK_EQ(let_go(host, &ask), DPX_E_INVALID);
+    CHECK_EQ(dpx_host_hold_state(host, next.handle), DPX_HOLD_HELD);
+    CHECK_EQ(let_go(host, &next), DPX_OK);
+    end_host(host, space);
+}
+
 static void shared_holders(void)
 {
     dpx_failure failure;
@@ -373,6 +390,7 @@ static void forked_child(void)
                     take(host, &ask, 0, &failure) == DPX_E_FORKED &&
                     dpx_host_leave(host, 0, &failure) == DPX_E_FORKED &&
                     dpx_host_hold(host, ask.handle).state == DPX_HOLD_UNKNOWN &&
+                    dpx_host_hold_state(host, ask.handle) == DPX_HOLD_UNKNOWN && dpx_host_holds(host, NULL, 0) == 0 &&
                     dpx_host_state(host).remaining == 0;
         dpx_host_destroy(host);
         _exit(good ? 0 : 1);
@@ -391,6 +409,7 @@ int main(int count, char **arguments)
     dpx_geometry geometry = geometry_for(1, 64, 1024, 4 * SECOND);
     make_lockspace(&one, "one", &geometry);
     RUN(take_and_release);
+    RUN(a_handle_is_nobody_elses);
     RUN(shared_holders);
     RUN(resuming);
     RUN(create_and_delete);

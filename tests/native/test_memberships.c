@@ -5,6 +5,7 @@
 
 #include "host/engine.h"
 
+#include <pthread.h>
 #include <sched.h>
 #include <sys/wait.h>
 
@@ -84,6 +85,26 @@ static void a_membership_rests_when_its_handles_are_gone(void)
     CHECK(!dpx_writer_lives(&who.nonce));
     dpx_host_destroy(host);
     dpx_space_close(space);
+}
+
+/* What runs under its pid here, or does not, says nothing about a process of another machine. */
+static void another_machines_process_is_not_known_to_be_gone(void)
+{
+    dpx_peer_info peers[8];
+    dpx_space *space = open_space(&few);
+    dpx_host *host = join_as(space, "here", 1), *there = join_as(space, "there", 7);
+    dpx_incarnation who = dpx_host_state(there).who;
+    dpx_host_destroy(there);
+    uint64_t deadline = dpx_now() + 20 * SECOND;
+    do {
+        usleep(20000);
+        dpx_host_peers(host, peers, 8);
+    } while (peers[who.slot].until_silent > 0 && dpx_now() < deadline);
+    usleep((useconds_t)(LIFE / 1000));
+    dpx_host_peers(host, peers, 8);
+    CHECK(peers[who.slot].record.who.generation == who.generation && !peers[who.slot].free);
+    CHECK_EQ(peers[who.slot].drain, DPX_NOT_DRAINED);
+    end_host(host, space);
 }
 
 static int in_child(int (*work)(void))
@@ -207,6 +228,47 @@ static pid_t start_other(int flags, struct told *told, int *stop)
     return there ? child : 0;
 }
 
+static void *outlive(void *argument)
+{
+    const int *stop = argument;
+    char byte;
+    while (read(*stop, &byte, 1) < 0)
+        continue;
+    _exit(0);
+}
+
+/* Its first thread has ended, and it looks like a zombie; others of its threads may still write. */
+static void a_process_without_its_first_thread(void)
+{
+    int tell[2], end[2];
+    struct told told = {0};
+    CHECK(pipe(tell) == 0 && pipe(end) == 0);
+    pid_t child = fork();
+    if (child == 0) {
+        pthread_t thread;
+        uint64_t namespace;
+        struct told mine = {.pid = getpid()};
+        close(end[1]);
+        if (dpx_process_self(&mine.start_time, &namespace) != 0 ||
+            pthread_create(&thread, NULL, outlive, &end[0]) != 0 || write(tell[1], &mine, sizeof mine) != sizeof mine)
+            _exit(1);
+        pthread_exit(NULL);
+    }
+    CHECK_EQ(read(tell[0], &told, sizeof told), (ssize_t)sizeof told);
+    usleep(50000);
+    CHECK(!dpx_process_gone((uint64_t)told.pid, told.start_time));
+    CHECK(!dpx_process_gone((uint64_t)told.pid, 0)); /* when it started is not known */
+    close(end[1]);
+    uint64_t deadline = dpx_now() + 5 * SECOND;
+    while (!dpx_process_gone((uint64_t)told.pid, told.start_time) && dpx_now() < deadline)
+        usleep(1000);
+    CHECK(dpx_process_gone((uint64_t)told.pid, told.start_time)); /* a zombie, and nothing else */
+    CHECK_EQ(waitpid(child, NULL, 0), child);
+    close(tell[0]);
+    close(tell[1]);
+    close(end[0]);
+}
+
 static void a_process_in_another_time_namespace(void)
 {
     struct told told = {0};
@@ -298,9 +360,11 @@ int main(int count, char **arguments)
     make_lockspace(&few, "few", &geometry);
     RUN(ended_memberships_cost_no_slot);
     RUN(a_membership_rests_when_its_handles_are_gone);
+    RUN(another_machines_process_is_not_known_to_be_gone);
     RUN(a_child_is_another_process);
     make_lockspace(&few, "full", &geometry);
     RUN(a_slot_from_before_an_exec);
+    RUN(a_process_without_its_first_thread);
     RUN(a_process_in_another_time_namespace);
     RUN(seen_from_another_time_namespace);
     RUN(the_proc_of_another_pid_namespace);

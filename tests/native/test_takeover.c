@@ -345,6 +345,11 @@ static void outdated_disk(void)
     CHECK_EQ(disks[2].trouble, DPX_E_OUTDATED_DISK);
     dpx_host *host = join_as(space, "alpha", 1);
     end_host(host, space);
+    const char *turned[] = {made.list[2], made.list[0], made.list[1]}; /* nor when it is asked first */
+    CHECK_EQ(dpx_space_open(turned, 3, false, 5 * SECOND, &space, &failure), DPX_OK);
+    CHECK_EQ(dpx_space_disks(space, disks, 3), 3);
+    CHECK(!disks[0].online && disks[1].online && disks[2].online);
+    dpx_space_close(space);
     unlink(made.paths[0]);
     CHECK_EQ(open_status(made.list, 3, &failure), DPX_E_NO_MAJORITY);
 }
