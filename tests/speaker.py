@@ -38,8 +38,12 @@ try:
                 taken = time.monotonic() - started
                 host.release_many(leases)
                 say(taken=taken, worst=host.status().worst_duration, missed=host.status().missed)
+            elif "release" in request:
+                lease.release(request["release"])
+                say(held=lease.held)
             else:
-                say(token=host.acquire(**request).token)
+                lease = host.acquire(**request)
+                say(token=lease.token)
         except errors.DiskPaxosError as error:
             say(**told(error))
 except errors.DiskPaxosError as error:
@@ -77,6 +81,9 @@ class Speaker:
 
     def acquire(self, name: str, **arguments: Any) -> dict[str, Any]:
         return self.ask(json.dumps({"name": name, **arguments}))
+
+    def release(self, timeout: float) -> dict[str, Any]:
+        return self.ask(json.dumps({"release": timeout}))
 
     def acquire_many(self, names: list[str], **arguments: Any) -> dict[str, Any]:
         """All of them, released at once."""

@@ -20,7 +20,7 @@ import pytest
 from fix_members import MemberError, MemberProcess
 from fix_spaces import QUICK, Maker, edit_block
 
-from diskpaxos import Host, Lockspace, errors, identity
+from diskpaxos import Host, Lease, Lockspace, errors, identity
 from diskpaxos.layout import SlotState
 from diskpaxos.views import Drain, Liveness
 
@@ -186,6 +186,27 @@ def test_what_is_granted_while_another_thread_closes_is_lost(make_space: Maker) 
     thread.join(10)
     assert isinstance(ended[0], errors.ClosedError)
     assert "is lost" in str(ended[0])
+
+
+def test_a_loss_that_is_told_before_the_lease_is_known(make_space: Maker) -> None:
+    """The thread that tells of losses was faster than the one that was granted the lease."""
+    space = make_space(**QUICK)
+    host = space.join()
+    host.create("vm")
+    host.on_event(lambda event: late.go_on.set() if event.kind == "lost" else None)
+    late = _Late(host._core)
+    host._core = late  # type: ignore[assignment]
+    leases: list[Lease] = []
+    thread = threading.Thread(target=lambda: leases.append(host.acquire("vm")))
+    thread.start()
+    assert late.granted.wait(10)
+    area = next(view.area for view in space.leases() if view.name == "vm")
+    edit_block(space, space.geometry.header_block(area), lease=b"u" * 16, generation=10**9)
+    thread.join(10)
+    assert late.go_on.is_set()
+    assert leases[0]._lost, "nobody had to ask"
+    with pytest.raises(errors.LeaseLostError):
+        leases[0].check()
 
 
 def test_nothing_is_held_by_a_closed_host(make_space: Maker) -> None:

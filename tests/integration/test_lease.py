@@ -245,6 +245,9 @@ def test_all_or_none(hosts: tuple[Host, Host]) -> None:
 
 def test_many_in_the_order_asked_for(hosts: tuple[Host, Host]) -> None:
     alpha, _ = hosts
+    for _ in range(3):
+        alpha.acquire("a").release()
+    first = alpha.acquire("a", "shared")  # who joins it has its token
     leases = alpha.acquire_many(["z", Request("a", "shared", label="reader"), "m"])
     assert [(lease.name, lease.mode) for lease in leases] == [
         ("z", "exclusive"),
@@ -252,6 +255,13 @@ def test_many_in_the_order_asked_for(hosts: tuple[Host, Host]) -> None:
         ("m", "exclusive"),
     ]
     assert leases[1].label == "reader"
+    views = {view.name: view for view in alpha.space.leases()}
+    for lease in leases:  # each its own lease, and its own token
+        [holder] = views[lease.name].holders
+        assert (lease.uuid, lease.token) == (views[lease.name].uuid, holder.token)
+    assert len({lease.uuid for lease in leases}) == 3
+    assert leases[1].token == first.token != leases[0].token
+    first.release()
     assert {lease.name for lease in alpha.leases()} == {"z", "a", "m"}
     alpha.release_many(leases)
     assert alpha.leases() == []
@@ -402,6 +412,18 @@ def test_a_deleted_header_means_loss(hosts: tuple[Host, Host]) -> None:
     assert alpha.alive, "only that lease is lost"
     with pytest.raises(errors.LeaseLostError):
         lease.check()
+
+
+def test_a_loss_is_told_though_nobody_asks(make_space: Maker) -> None:
+    with make_space(**QUICK).join() as host:
+        told = threading.Event()
+        lease = host.acquire("vm")
+        lease.on_lost(lambda _: told.set())
+        (view,) = host.space.leases()
+        edit_block(host.space, host.space.geometry.header_block(view.area), lease=b"u" * 16, generation=10**9)
+        assert told.wait(4)
+        with pytest.raises(errors.LeaseLostError):
+            lease.release()
 
 
 def test_stopped_longer_than_its_lifetime_wakes_up_as_no_holder(make_space: Maker, member: Members) -> None:

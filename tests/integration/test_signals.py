@@ -16,7 +16,7 @@ from types import FrameType
 import pytest
 from fix_spaces import Maker
 
-from diskpaxos import Host, Lockspace
+from diskpaxos import Host, Lease, Lockspace
 
 Opener = Callable[..., Lockspace]
 
@@ -155,6 +155,28 @@ def test_an_interrupt_at_any_moment_leaves_nothing_held(
             lease.release()
         beta.acquire("vm", timeout=5).release()
     assert interrupted > 5, "the interrupts came at other times than meant"
+
+
+def test_an_interrupt_of_an_acquire_that_succeeds_takes_nothing(
+    hosts: tuple[Host, Host], alarm: Callable[[float], None]
+) -> None:
+    """The lease was granted already when the handler came to run: whoever asked for it will never know."""
+    alpha, beta = hosts
+    for _ in range(10):
+        lease = alpha.acquire("vm")
+
+        def let_go(lease: Lease = lease) -> None:
+            time.sleep(0.02)  # the main thread waits in the core
+            signal.raise_signal(signal.SIGALRM)  # it is interrupted once it comes out of there …
+            lease.release()  # … with the lease
+
+        thread = threading.Thread(target=let_go)
+        thread.start()
+        with pytest.raises(Alarm):
+            alpha.acquire("vm", timeout=10)
+        thread.join()
+        assert alpha.leases() == []
+        beta.acquire("vm", timeout=5).release()
 
 
 def test_control_c_ends_a_waiting_program(make_space: Maker, tmp_path: Path) -> None:

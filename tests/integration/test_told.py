@@ -153,6 +153,27 @@ def test_the_disk_that_hangs_is_named_and_not_one_that_answers(
         speaker.end()
 
 
+def test_a_release_on_hung_storage_ends_in_time(slow_disks: SlowDisks, make_space: Maker, open_space: Opener) -> None:
+    """The host goes on with it by itself, and the next one gets the lease when the storage is back."""
+    space = make_space(outage_tolerance=4.0)
+    (disk,) = (Path(path) for path in space.paths)
+    speaker = Speaker(slow_disks, space.paths)
+    try:
+        assert "slot" in speaker.ask()
+        assert "token" in speaker.acquire("vm")
+        slow_disks.hang(disk)
+        answer = speaker.release(0.3)
+        assert answer["error"] == "WaitTimeoutError", answer
+        assert 0.25 <= answer["took"] < 3
+        assert "others get it once that is written" in answer["text"]
+        slow_disks.slow(disk, 0)
+        with open_space(space).join("next") as host:
+            host.acquire("vm", timeout=5).release()
+    finally:
+        slow_disks.slow(disk, 0)
+        speaker.end()
+
+
 def test_events_name_the_disk_by_its_path(
     make_space: Maker, open_space: Opener, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -132,8 +132,10 @@ def build_core(tree: Path) -> None:
     generated, binding = out / "core.c", out / "core.o"
     newest = max(path.stat().st_mtime_ns for path in native.glob("*.py[xd]"))
     if not binding.exists() or binding.stat().st_mtime_ns < newest:
-        cython = [sys.executable, "-m", "cython", "-3", "-I", str(native), "-o", str(generated)]
-        subprocess.run([*cython, str(native / "core.pyx")], check=True, capture_output=True, text=True)
+        cython = [sys.executable, "-m", "cython", "--module-name", "diskpaxos._core", "-3", "-I", str(native)]
+        subprocess.run(
+            [*cython, "-o", str(generated), str(native / "core.pyx")], check=True, capture_output=True, text=True
+        )
         headers = [f"-I{native}", f"-I{sysconfig.get_paths()['include']}"]
         compiler = ["cc", "-std=c11", "-O0", "-UNDEBUG", "-w", "-fPIC", "-pthread", *headers]
         subprocess.run([*compiler, "-c", str(generated), "-o", str(binding)], check=True, capture_output=True)
@@ -171,7 +173,7 @@ def run_unit(tree: Path, unit: str) -> tuple[str, str]:
     if done.returncode == 64:  # there is no such test
         raise RuntimeError(f"{unit}: {done.stdout}{done.stderr}")
     failed = re.search(r": (\w+): failed: ", done.stderr)
-    return ("" if done.returncode == 0 else f"{program}:{failed[1]}" if failed else unit), done.stderr
+    return ("" if done.returncode == 0 else f"{program}:{failed[1]}" if failed else unit), done.stdout + done.stderr
 
 
 def run_pytest(tree: Path, *tests: str) -> tuple[str, str]:
@@ -206,11 +208,12 @@ def examine_room(mutant: RoomMutant, base: Path, search: bool = False) -> RoomVe
             build_guard(tree)
         elif mutant.core():
             build_core(tree)
+        said = ""
         for test in mutant.candidates() if search else (mutant.unit or mutant.test,):
             killer, said = (run_pytest if test.startswith("tests/") else run_unit)(tree, test)
             if killer:
                 return RoomVerdict(mutant, killer, said, time.monotonic() - begin)
-        return RoomVerdict(mutant, "", "", time.monotonic() - begin)
+        return RoomVerdict(mutant, "", said, time.monotonic() - begin)
 
 
 def examine_rooms(mutants: list[RoomMutant], jobs: int, search: bool) -> Iterator[RoomVerdict]:

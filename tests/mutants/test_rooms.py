@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -22,6 +23,7 @@ from mutants.rooms import (
 
 LEDGER = read_rooms()
 LEAST = 100  # a ledger that was emptied by mistake finds no survivors either
+SKIPPED = re.compile(r"\b[1-9]\d* skipped$", re.MULTILINE)
 
 pytestmark = pytest.mark.skipif(not (shutil.which("make") and shutil.which("cc")), reason="needs make and a C compiler")
 
@@ -69,4 +71,6 @@ def test_without_any_bug_nothing_is_noticed(tmp_path: Path) -> None:
 def test_every_bug_is_noticed(name: str, verdicts: dict[str, Future[RoomVerdict]]) -> None:
     verdict = verdicts[name].result()
     print(verdict.killer, verdict.said)
+    if not verdict.killer and SKIPPED.search(verdict.said) and not os.environ.get("CI"):
+        pytest.skip(f"{verdict.mutant.unit} cannot run here")  # for want of a right, mostly
     assert verdict.killer, f"{name} survives: {verdict.mutant.breaks}"
