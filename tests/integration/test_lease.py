@@ -419,9 +419,11 @@ def test_a_loss_is_told_though_nobody_asks(make_space: Maker) -> None:
         told = threading.Event()
         lease = host.acquire("vm")
         lease.on_lost(lambda _: told.set())
+        descriptor = lease.lost.fileno()
         (view,) = host.space.leases()
         edit_block(host.space, host.space.geometry.header_block(view.area), lease=b"u" * 16, generation=10**9)
         assert told.wait(4)
+        assert select.select([descriptor], [], [], 0)[0] == [descriptor]
         with pytest.raises(errors.LeaseLostError):
             lease.release()
 
@@ -530,6 +532,6 @@ def test_a_release_is_no_loss_and_a_close_is_one(hosts: tuple[Host, Host]) -> No
     waiting = threading.Thread(target=kept.lost.wait, daemon=True)
     waiting.start()
     alpha.close()
-    waiting.join(20)
+    waiting.join(5)
     assert not waiting.is_alive(), "whoever waits for the loss is woken"
     assert select.select(descriptors, [], [], 0)[0] == descriptors[1:]

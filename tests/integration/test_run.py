@@ -293,7 +293,7 @@ def test_leftovers_are_ended_before_the_lease_is_released(lockspace: Path, tmp_p
     pidfile = tmp_path / "pid"
     script = f"{sys.executable} {daemon} {pidfile}; while [ ! -s {pidfile} ]; do sleep 0.02; done; exit 3"
     started = time.monotonic()
-    done = diskpaxos(*command(lockspace, "--", "sh", "-c", script), expect=3)
+    done = diskpaxos(*command(lockspace, "--", "sh", "-c", script), expect=3, timeout=15)
     assert not is_running(pid_in(pidfile))
     assert "left 1 process(es) behind" in done.stderr
     # It is deaf to SIGTERM, so it took the grace.

@@ -48,7 +48,7 @@ def verdicts(
     names = [item.callspec.params.get("name") for item in items if hasattr(item, "callspec")]
     chosen = [LEDGER[name] for name in names if name]
     prepare_rooms(base, chosen)
-    with ThreadPoolExecutor(min(os.cpu_count() or 1, 4)) as pool:
+    with ThreadPoolExecutor((os.cpu_count() or 1) + 2) as pool:  # most of a test is waiting
         yield {mutant.name: pool.submit(examine_room, mutant, base) for mutant in chosen}
         pool.shutdown(cancel_futures=True)
 

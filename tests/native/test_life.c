@@ -258,7 +258,7 @@ static void nothing_is_let_in_while_it_stops(void)
     while (sem_wait(&one.entered) != 0)
         continue;
     CHECK(dpx_disk_stop(disk, dpx_now() + 20 * SECOND));
-    CHECK(await_one(&one.told, 20));
+    CHECK(await_one(&one.told, 2));
     CHECK_EQ(late.error, -ECANCELED);
     CHECK_EQ(byte_in_file(path, 2), 2);
 }
