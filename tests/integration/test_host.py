@@ -422,6 +422,30 @@ def test_events_are_logged(make_space: Maker, caplog: pytest.LogCaptureFixture) 
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
+def locked_kilobytes() -> int:
+    status = Path("/proc/self/status").read_text()
+    return int(next(line for line in status.splitlines() if line.startswith("VmLck:")).split()[1])
+
+
+def real_time_threads() -> int:
+    policies = [os.sched_getscheduler(int(task)) for task in os.listdir("/proc/self/task")]
+    return policies.count(os.SCHED_RR)
+
+
+def test_real_time_priority_and_locked_memory_are_set(make_space: Maker) -> None:
+    """What the status says is so: of the thread of heartbeats and that of their I/O."""
+    space = make_space()
+    before = locked_kilobytes(), real_time_threads()
+    with space.join(realtime=False) as host:
+        assert not host.status().realtime
+        assert (locked_kilobytes(), real_time_threads()) == before
+    with space.join() as host:
+        if not host.status().realtime:
+            pytest.skip("needs the right to real-time priority")
+        assert real_time_threads() == before[1] + 2
+        assert locked_kilobytes() - before[0] > 2 * 256, "the stacks of both, and more"
+
+
 def test_a_heartbeat_without_real_time_priority_is_told_once(make_space: Maker) -> None:
     space = make_space()
     code = (

@@ -428,6 +428,22 @@ def test_a_loss_is_told_though_nobody_asks(make_space: Maker) -> None:
             lease.release()
 
 
+def test_of_several_that_are_released_the_lost_one_is_named(make_space: Maker, open_space: Opener) -> None:
+    space = make_space(**QUICK)
+    with space.join() as host, open_space(space).join() as other:
+        leases = host.acquire_many(["first", "lost", "last"])
+        area = next(view.area for view in space.leases() if view.name == "lost")
+        edit_block(space, space.geometry.header_block(area), lease=b"u" * 16, generation=10**9)
+        assert leases[1].lost.wait(4)
+        with pytest.raises(errors.LeaseLostError) as caught:
+            host.release_many(leases)
+        assert caught.value.lease == "lost"
+        assert host.leases() == []
+        assert [lease.lost.is_set() for lease in leases] == [False, True, False]
+        other.release_many(other.acquire_many(["first", "last"]))
+        host.release_many(leases)  # which does nothing
+
+
 def test_stopped_longer_than_its_lifetime_wakes_up_as_no_holder(make_space: Maker, member: Members) -> None:
     space = make_space(**QUICK)
     sleeper = member(space)

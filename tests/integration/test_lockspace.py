@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
+import threading
 import time
 import uuid
 from collections.abc import Callable
@@ -14,7 +16,7 @@ import pytest
 from fix_members import MemberProcess
 from fix_spaces import CALM, QUICK, Maker, break_block, edit_block, read_block, write_block
 
-from diskpaxos import Lockspace, _core, claim, errors, occupancy, rawdisk
+from diskpaxos import Lockspace, _core, claim, errors, mounts, occupancy, rawdisk
 from diskpaxos.views import Liveness
 
 Opener = Callable[..., Lockspace]
@@ -148,6 +150,31 @@ def test_no_force_overrides_a_living_host(make_space: Maker) -> None:
         assert time.monotonic() - before < 1.4, "seen at its next heartbeat, not after T_dead"
         assert host.alive
         host.acquire("still-usable").release()
+
+
+@pytest.mark.parametrize("disk", [0, 1, 2])
+def test_no_force_overrides_a_host_that_has_one_disk_left(make_space: Maker, disk: int) -> None:
+    """It has lost the others, and knows it soon; until then it writes its heartbeat where it can."""
+    space = make_space(3, **QUICK)
+    space.join("alive").close()
+    stop = threading.Event()
+
+    def beat() -> None:
+        slot = next(view.slot for view in space.hosts() if view.name == "alive")
+        for counter in range(1000, 2000):
+            edit_block(space, space.geometry.slot_block(slot), on=disk, counter=counter)
+            if stop.wait(0.1):
+                return
+
+    thread = threading.Thread(target=beat)
+    thread.start()
+    try:
+        with pytest.raises(errors.InUseError, match="alive") as caught:
+            Lockspace.create(space.paths, **QUICK, force=True)
+        assert caught.value.moving
+    finally:
+        stop.set()
+        thread.join()
 
 
 def test_force_waits_until_a_silent_host_is_certainly_dead(make_space: Maker, member: Members) -> None:
@@ -458,3 +485,85 @@ def test_watching_from_outside_needs_no_superblock(make_space: Maker) -> None:
         assert found is not None
         with pytest.raises(errors.InUseError):
             occupancy.require_silence([(disk, *found)], None)
+
+
+# ---- a block that is read while it is written
+
+
+class _Torn:
+    """The core of a lockspace: the first read of one block meets a write half done."""
+
+    def __init__(self, space: Lockspace, block: int) -> None:
+        self._core = space._core
+        self._space = space
+        self._block = block
+        self.met = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._core, name)
+
+    def read(self, disk: int, first: int, view: Any, timeout: int) -> None:
+        covered = first <= self._block < first + len(view) // self._space.geometry.block_size
+        if self.met or not covered:
+            self._core.read(disk, first, view, timeout)
+            return
+        self.met += 1
+        whole = read_block(self._space, self._block)
+        break_block(self._space, self._block)
+        try:
+            self._core.read(disk, first, view, timeout)
+        finally:
+            write_block(self._space, self._block, whole)
+
+
+@pytest.mark.parametrize("look", ["hosts", "leases", "check"])
+def test_a_torn_read_is_no_damage(make_space: Maker, open_space: Opener, look: str) -> None:
+    space = make_space()
+    with space.join("alpha") as host, host.acquire("vm"):
+        other = open_space(space)
+        (lease,) = other.leases()
+        geometry = space.geometry
+        slot, own = geometry.slot_block(host.slot), geometry.own_block(lease.area, host.slot)
+        torn = _Torn(other, slot if look == "hosts" else own)
+        other._core = torn  # type: ignore[assignment]
+        if look == "check":
+            assert other.check() == []
+        elif look == "leases":
+            (seen,) = other.leases()
+            assert (seen.state, seen.damage) == ("held", ())
+        else:
+            assert all(view.liveness != Liveness.DAMAGED for view in other.hosts())
+        other._core = torn._core
+        assert torn.met == 1
+
+
+# ---- where it lies
+
+
+class _OnTheNetwork:
+    """The core of a lockspace whose disks lie on a network file system."""
+
+    def __init__(self, core: Any) -> None:
+        self._core = core
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._core, name)
+
+    def disks(self) -> list[Any]:
+        return [disk._replace(network=True) for disk in self._core.disks()]
+
+
+def test_a_join_on_nfs_3_warns(
+    make_space: Maker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    space = make_space()
+    core = space._core
+    line = "40 22 0:41 / /mnt/three rw,relatime - nfs server:/a rw,vers=3,hard"
+    monkeypatch.setattr(mounts, "mount_of", lambda path: mounts.parse_mountinfo(line, os.makedev(0, 41)))
+    monkeypatch.setattr(space, "_use", lambda: core)
+    with caplog.at_level(logging.WARNING, "diskpaxos"):
+        with monkeypatch.context() as patch:
+            patch.setattr(space, "_core", _OnTheNetwork(core))
+            host = space.join()
+        host.leave()
+    assert "NFS version 3" in caplog.text

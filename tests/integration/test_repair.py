@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -457,6 +458,32 @@ def test_no_superblock_is_rebuilt_under_a_living_host(make_space: Maker) -> None
             rebuild_superblocks(space.paths)
         assert read_block(space, 0) == bytes(512)
         host.acquire("vm").release()
+
+
+@pytest.mark.parametrize("disk", [1, 2])
+def test_no_superblock_is_rebuilt_while_one_disk_has_heartbeats(make_space: Maker, disk: int) -> None:
+    """The host that writes them has lost the other disks, perhaps."""
+    space = make_space(3, **QUICK)
+    space.join("alive").close()
+    slot = next(view.slot for view in space.hosts() if view.name == "alive")
+    write_block(space, 0, bytes(512))
+    stop = threading.Event()
+
+    def beat() -> None:
+        for counter in range(1000, 2000):
+            edit_block(space, space.geometry.slot_block(slot), on=disk, counter=counter)
+            if stop.wait(0.1):
+                return
+
+    thread = threading.Thread(target=beat)
+    thread.start()
+    try:
+        with pytest.raises(errors.InUseError, match="alive"):
+            rebuild_superblocks(space.paths)
+        assert read_block(space, 0) == bytes(512)
+    finally:
+        stop.set()
+        thread.join()
 
 
 def test_too_little_left_to_rebuild_from(make_space: Maker, tmp_path: Path, direct_io: None) -> None:

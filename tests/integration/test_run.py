@@ -342,6 +342,19 @@ def test_killed_it_takes_everything_with_it(lockspace: Path, tmp_path: Path, dae
             assert f"the guard process {guard} was killed" in one.stderr.read()
 
 
+def test_killed_together_with_its_guard_the_command_itself_dies(lockspace: Path, tmp_path: Path) -> None:
+    """Neither has time for anything: the kernel sees to it."""
+    shell = tmp_path / "shell"
+    script = f"trap '' TERM HUP; echo $$ > {shell}; while :; do sleep 0.05; done"
+    with running(*command(lockspace, "--", "sh", "-c", script)) as one:
+        pid, guard = pid_in(shell), guard_of(one)
+        for sent in (signal.SIGSTOP, signal.SIGKILL):
+            for victim in (guard, one.pid):
+                os.kill(victim, sent)
+        eventually(lambda: not is_running(pid), timeout=2)
+        assert one.wait(10) == -9
+
+
 def test_the_lease_of_a_killed_run_is_free_after_t_dead_and_not_before(lockspace: Path, tmp_path: Path) -> None:
     ready = tmp_path / "ready"
     with running(*command(lockspace, "--", "sh", "-c", f"echo $$ > {ready}; sleep 60")) as one:

@@ -436,6 +436,38 @@ static void no_claim_is_written_after_a_close(void)
 
 /* ---- joining ---- */
 
+static void *join_it(void *argument)
+{
+    struct stage *stage = argument;
+    stage->host = join_as(stage->space, "alpha", 1);
+    return NULL;
+}
+
+/* One of three disks holds on to a write of the claim: no heartbeat is sent there until it has returned. */
+static void no_heartbeat_beside_the_claims_write(void)
+{
+    struct stage stage;
+    pthread_t joiner;
+    dpx_geometry geometry = geometry_for(3, 4, 16, LIFE);
+    make_bad_lockspace(&stage.made, &geometry);
+    stage.space = open_space(&stage.made);
+    bad_disks[2].holds = true;
+    pthread_create(&joiner, NULL, join_it, &stage);
+    CHECK(await(&bad_disks[2].held));
+    pthread_join(joiner, NULL);
+    uint32_t slot = dpx_host_state(stage.host).who.slot;
+    while (dpx_host_state(stage.host).heart.beats < 3)
+        usleep(1000);
+    CHECK_EQ(bad_disks[2].held, 1);
+    bad_disks[2].holds = false;
+    uint64_t deadline = dpx_now() + 2 * SECOND;
+    while (record_of(&stage, 2, slot).counter < 4 && dpx_now() < deadline)
+        usleep(1000);
+    CHECK_EQ(record_of(&stage, 2, slot).state, DPX_SLOT_ACTIVE);
+    CHECK(record_of(&stage, 2, slot).counter >= 4); /* it counts again */
+    strike(&stage);
+}
+
 static atomic_bool spoils;
 
 /* Whoever claims a slot finds another one's claim there, on two of three disks. */
@@ -497,6 +529,7 @@ int main(void)
     RUN(nothing_is_written_before_the_heart);
     RUN(one_claim_of_a_slot_at_a_time);
     RUN(no_claim_is_written_after_a_close);
+    RUN(no_heartbeat_beside_the_claims_write);
     RUN(a_claim_that_reads_is_not_begun_again);
     return check_finish("test_ends");
 }

@@ -1,11 +1,13 @@
 /* The I/O room: disks started, opened, reopened, hardened and stopped; calls that fail. */
 #include "disks.h"
 
+#include <dlfcn.h>
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
@@ -263,6 +265,59 @@ static void nothing_is_let_in_while_it_stops(void)
     CHECK_EQ(byte_in_file(path, 2), 2);
 }
 
+/* ---- a disk that was given up while its storage hung ---- */
+
+static atomic_bool submits_hang;
+static atomic_uint hanging;
+
+/* In the place of the C library's: a thread that submits I/O sleeps in the kernel for as long as it is told. */
+long syscall(long number, ...)
+{
+    static long (*real)(long, ...);
+    va_list rest;
+    long a[6];
+    if (!real)
+        *(void **)&real = dlsym(RTLD_NEXT, "syscall");
+    va_start(rest, number);
+    for (int i = 0; i < 6; i++)
+        a[i] = va_arg(rest, long);
+    va_end(rest);
+    if (number == SYS_io_submit && submits_hang) {
+        hanging++;
+        while (submits_hang)
+            usleep(500);
+        hanging--;
+    }
+    return real(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+}
+
+/* What was on its way takes place when the storage returns; what came after it does not, though nobody waits for it. */
+static void nothing_more_is_written_by_one_that_was_given_up(void)
+{
+    enum { MANY = 300 };
+    static dpx_extent writes[MANY];
+    static waiter told;
+    const char *path = make_file("given-up", BLOCKS);
+    dpx_disk *disk = open_disk(path, false, 1);
+    memset(buffer, 0x99, BLOCK);
+    for (unsigned i = 0; i < MANY; i++)
+        writes[i] = (dpx_extent){.block = i + 1, .count = 1, .data = buffer};
+    static dpx_request request = {.write_count = MANY, .writes = writes};
+    waiter_init(&told);
+    submits_hang = true;
+    dpx_disk_submit(disk, DPX_LANE_WORK, &request, NULL, wake_waiter, &told);
+    for (unsigned i = 0; i < 4000 && hanging == 0; i++)
+        usleep(500);
+    CHECK(hanging > 0);
+    CHECK(!dpx_disk_stop(disk, dpx_now() + SECOND / 100));
+    submits_hang = false;
+    for (unsigned i = 0; i < 4000 && byte_in_file(path, 1) != 0x99; i++)
+        usleep(500);
+    CHECK_EQ(byte_in_file(path, 1), 0x99);
+    usleep(50000);
+    CHECK_EQ(byte_in_file(path, MANY), MANY & 255);
+}
+
 /* Lifetimes go on while the machine sleeps, and no one turns them back. */
 static void the_clock_of_lifetimes(void)
 {
@@ -453,6 +508,7 @@ int main(int count, char **arguments)
     RUN(threads_and_signals);
     RUN(stopped_while_busy);
     RUN(nothing_is_let_in_while_it_stops);
+    RUN(nothing_more_is_written_by_one_that_was_given_up);
     RUN(the_clock_of_lifetimes);
     RUN(stopped_without_being_opened);
     RUN(no_contexts);
