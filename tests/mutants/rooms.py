@@ -150,6 +150,11 @@ def linked(source: str, target: str) -> str:
     return shutil.copy2(source, target) if "/build/" in source else (os.link(source, target), target)[1]
 
 
+def link_tree(base: Path, tree: Path) -> Path:
+    """A copy that costs nothing but what is written in it."""
+    return Path(shutil.copytree(base, tree, copy_function=linked))
+
+
 def build_guard(tree: Path) -> None:
     sources = [str(path) for path in sorted((tree / "native/guard").glob("*.c"))]
     subprocess.run(
@@ -197,8 +202,7 @@ def examine_room(mutant: RoomMutant, base: Path, search: bool = False) -> RoomVe
     """Builds and runs one."""
     begin = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="mutant-") as folder:
-        tree = Path(folder) / "tree"
-        shutil.copytree(base, tree, copy_function=linked)
+        tree = link_tree(base, Path(folder) / "tree")
         source = tree / mutant.file
         text = mutant.apply(source.read_text())
         source.unlink()  # the others' is the same file
