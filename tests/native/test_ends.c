@@ -456,11 +456,12 @@ static void no_heartbeat_beside_the_claims_write(void)
     CHECK(await(&bad_disks[2].held));
     pthread_join(joiner, NULL);
     uint32_t slot = dpx_host_state(stage.host).who.slot;
-    while (dpx_host_state(stage.host).heart.beats < 3)
+    uint64_t deadline = dpx_now() + 4 * SECOND;
+    while (dpx_host_state(stage.host).heart.beats < 3 && dpx_now() < deadline)
         usleep(1000);
     CHECK_EQ(bad_disks[2].held, 1);
     bad_disks[2].holds = false;
-    uint64_t deadline = dpx_now() + 2 * SECOND;
+    deadline = dpx_now() + 2 * SECOND;
     while (record_of(&stage, 2, slot).counter < 4 && dpx_now() < deadline)
         usleep(1000);
     CHECK_EQ(record_of(&stage, 2, slot).state, DPX_SLOT_ACTIVE);
