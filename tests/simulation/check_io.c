@@ -217,8 +217,15 @@ static bool half_written(const world *w, uint32_t disk, uint64_t block)
     return false;
 }
 
+/* An active record of it has landed there, and none since but claims. */
+static bool beat_on(const world *w, const dpx_incarnation *who, uint32_t disk)
+{
+    uint16_t life = w->truth->beat_life[who->slot][disk];
+    return life != 0 && dpx_incarnation_equal(&w->truth->lives[life - 1].who, who);
+}
+
 /* A slot left may be another's by now, and a late claim may lie over the record until the next
- * heartbeat. */
+ * heartbeat (of a later generation, too, where its claimer jumped, ‡S21). */
 bool shown_slot(const world *w, const dpx_incarnation *who, enum dpx_slot_state state)
 {
     uint32_t shown = 0;
@@ -230,7 +237,8 @@ bool shown_slot(const world *w, const dpx_incarnation *who, enum dpx_slot_state 
                  (record.state == state && dpx_incarnation_equal(&record.who, who)) ||
                  (state == DPX_SLOT_FREE && record.state == DPX_SLOT_FREE) || /* a ghost of an earlier leaving */
                  (state == DPX_SLOT_FREE && record.who.generation > who->generation) ||
-                 (record.state == DPX_SLOT_CLAIMING && record.who.generation <= who->generation) ||
+                 (record.state == DPX_SLOT_CLAIMING &&
+                  (record.who.generation <= who->generation || beat_on(w, who, d))) ||
                  (record.state == DPX_SLOT_FREE && record.who.generation < who->generation); /* ghosts */
     }
     return shown >= w->majority;

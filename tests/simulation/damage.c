@@ -316,7 +316,7 @@ static void set_outage(world *w, outage *o, bool on)
 
 const uint8_t *damage_view(const world *w, const flight *f, uint64_t block)
 {
-    if (f->host == w->stale_host && f->disk == w->stale_disk)
+    if (f->cached)
         return w->stale + block * w->geometry->block_size;
     return disk_block(w, f->disk, block);
 }
@@ -331,12 +331,20 @@ void damage_fresh(world *w)
     w->stale_host = w->stale_disk = -1;
 }
 
+static bool cache_in_use(const world *w)
+{
+    for (uint32_t i = 0; i < w->flight_top; i++)
+        if (w->flights[i].used && w->flights[i].cached)
+            return true;
+    return false;
+}
+
 static void show_old(world *w, const event *e)
 {
     host *h = &w->hosts[e->host];
     if (e->stamp == 0 && w->stale_host == e->host)
         damage_fresh(w);
-    if (e->stamp == 0 || w->stale_host >= 0 || h->state != HOST_JOINED ||
+    if (e->stamp == 0 || w->stale_host >= 0 || h->state != HOST_JOINED || cache_in_use(w) ||
         (h->reclaiming && !w->plan.more.blind_reclaims))
         return;
     memcpy(w->stale, w->disks[e->index], (size_t)w->geometry->total_blocks * w->geometry->block_size);

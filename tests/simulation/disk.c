@@ -195,6 +195,7 @@ static void launch(world *w, call *c, dpx_extent *extent, bool write)
     f->lands = true;
     f->issued_at = w->now;
     f->issued_local = local_now(w, &w->hosts[c->host]);
+    f->cached = c->host == w->stale_host && f->disk == w->stale_disk;
     f->order = ++w->issue_order;
     c->pending++;
     w->tally->ios++;

@@ -245,6 +245,7 @@ typedef struct flight {
     uint16_t next;      /* free list */
     uint8_t host, disk;
     bool used, write, lands, landed, parked, returned, copied;
+    bool cached; /* a read that is shown old content, to its end */
 } flight;
 
 typedef struct event {

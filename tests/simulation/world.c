@@ -54,7 +54,8 @@
  * that a long pause of the clock explains, is counted as excused, not as a failure).
  *
  * Not modelled: a disk that acknowledges what it has not written, reads of several paths that
- * are old at the same time, of a claimer, or of another block, and superblocks.
+ * are old at the same time, of a claimer, or of another block, one read that is old in part (ordinary history
+ * 700321588: its own block was new there, which else gives the old content away), and superblocks.
  */
 #include "checker.h"
 
