@@ -31,6 +31,7 @@ size_t dpx_claim_memory(const dpx_geometry *geometry)
     return geometry->disks * channel_memory(geometry) + sizeof(dpx_claim) +
            geometry->notice_blocks * sizeof(struct claim_copy) +
            (1 + (size_t)geometry->disks) * geometry->max_hosts * sizeof(dpx_notice) +
+           (size_t)geometry->disks * geometry->notice_blocks * sizeof(uint32_t) +
            (size_t)geometry->disks * extents(geometry) * sizeof(dpx_extent);
 }
 
@@ -44,6 +45,7 @@ dpx_claim *dpx_claim_place(void *memory, dpx_world *world)
     dpx_extent *ios = (dpx_extent *)(void *)(claim + 1);
     claim->copies = (struct claim_copy *)(void *)(ios + (size_t)geometry->disks * extents(geometry));
     claim->carried = (dpx_notice *)(void *)(claim->copies + geometry->notice_blocks);
+    uint32_t *notes = (uint32_t *)(void *)(claim->carried + (1 + (size_t)geometry->disks) * geometry->max_hosts);
     for (uint32_t d = 0; d < geometry->disks; d++) {
         struct claim_channel *channel = &claim->channels[d];
         channel->block = at;
@@ -52,6 +54,7 @@ dpx_claim *dpx_claim_place(void *memory, dpx_world *world)
         channel->own_notices = channel->notices + slots_memory(geometry);
         channel->reads = ios + (size_t)d * extents(geometry);
         channel->shown = claim->carried + (1 + (size_t)d) * geometry->max_hosts;
+        channel->notes = notes + (size_t)d * geometry->notice_blocks;
         at += channel_memory(geometry);
     }
     claim->world = world;
@@ -92,7 +95,6 @@ void dpx_claim_begin(dpx_claim *claim, const dpx_slot_record *me, const dpx_uuid
     claim->attempt = claim->slow = 0;
     claim->void_count = 0;
     claim->known_slot = DPX_ANY_SLOT;
-    claim->known_owned = 0;
     claim->world->finished = false;
     if (!reclaim) /* nobody is joined yet */
         claim->world->peers->self = (dpx_incarnation){0};
@@ -147,6 +149,7 @@ static void fail_attempt(dpx_claim *claim)
     if (written && claim->void_count < CLAIM_ATTEMPTS)
         claim->voids[claim->void_count++] = (dpx_void){.who = claim->record.who, .owned = claim->owned};
     claim->attempt++;
+    claim->known_slot = DPX_ANY_SLOT; /* the next one looks in another slot */
     claim->unanswered = claim->phase == PHASE_TABLE;
     claim->world->lifetime_end = 0; /* nothing of this attempt may still be issued */
     enter(claim, PHASE_DRAIN);
@@ -164,7 +167,7 @@ static void derive_nonce(dpx_claim *claim)
 
 static void start_write(dpx_claim *claim)
 {
-    uint64_t shown = claim->shown;
+    uint64_t shown = claim->shown.generation;
     dpx_slot_record *record = &claim->record;
     record->who.generation = (shown > claim->noticed ? shown : claim->noticed) + dpx_claim_generation_step(claim);
     derive_nonce(claim);
@@ -192,15 +195,16 @@ static void choose(dpx_claim *claim, uint64_t now)
             return;
         }
         uint64_t period = geometry->outage_tolerance / 8; /* with jitter: who waits beside us wants the same slot */
+        claim->known_slot = DPX_ANY_SLOT;
         enter(claim, PHASE_WATCH);
         claim->wake = now + period / 2 + dpx_random(claim->world) % period;
         return;
     }
     claim->record.who.slot = slot;
-    claim->shown = claim->world->peers->slots[slot].record.who.generation;
+    claim->shown = claim->world->peers->slots[slot].record.who;
     claim->record.notices = claim->world->peers->slots[slot].record.notices;
     claim->noticed = claim->owned = 0;
-    claim->unread = false;
+    claim->unread = claim->news = false;
     claim->void_owned = dpx_peers_void_owned(claim->world->peers, slot);
     memset(claim->carried, 0, (1 + (size_t)geometry->disks) * geometry->max_hosts * sizeof *claim->carried);
     memset(claim->copies, 0, geometry->notice_blocks * sizeof *claim->copies);
@@ -242,9 +246,9 @@ static void look_again(dpx_claim *claim)
     claim->wake = claim->world->lifetime_end;
 }
 
-/* The notes tell of an owner later than what the table showed.  A late claim may lie over his
- * record, or he came after we had read the table, and we slept (the model note.pml): the table is
- * read again, now that his note is known. */
+/* The notes are not of the incarnation that the table showed.  A late claim may lie over their owner's record, or he
+ * came after we had read the table, and we slept (the model note.pml).  A late note over his does not even name a later
+ * generation.  The table is read again, now that these notes are known. */
 static void advance_notices(dpx_claim *claim, uint64_t now)
 {
     const dpx_geometry *geometry = claim->world->geometry;
@@ -259,16 +263,13 @@ static void advance_notices(dpx_claim *claim, uint64_t now)
         fail_attempt(claim);
         return;
     }
-    bool later = claim->owned > claim->shown;
-    bool known = claim->known_slot == slot && claim->known_owned == claim->owned;
     claim->known_slot = slot;
-    claim->known_owned = claim->owned;
     for (uint32_t d = 0; d < geometry->disks; d++)
         claim->channels[d].counts = claim->channels[d].good;
     if (claim->owned > claim->void_owned) {
         dpx_peers_unvoid(claim->world->peers, slot); /* somebody became the owner below that claim */
         fail_attempt(claim);
-    } else if (later && !known) {
+    } else if (claim->news) {
         start_table(claim, now);
     } else {
         start_write(claim);

@@ -31,6 +31,7 @@ struct claim_channel {
     uint8_t *notices;     /* what all slots say of the slot's part */
     uint8_t *own_notices; /* the slot's own blocks */
     dpx_notice *shown;    /* max_hosts: the slot's own entries, as this disk shows them */
+    uint32_t *notes;      /* notice_blocks: identity of each of the slot's own blocks, as this disk last showed it */
     uint64_t counter;     /* of a joined host: its last record that was durable here when the table was asked for */
     bool table_good;   /* the table was read in this attempt … */
     bool notices_read; /* … and so were the notices */
@@ -73,10 +74,10 @@ struct dpx_claim {
     struct claim_copy *copies; /* notice_blocks: which copies those are */
     uint64_t check_limit; /* the note is issued before it, or not at all */
     bool unread;          /* some other slot's notice about this one could not be read */
-    uint64_t shown;       /* generation of the slot in the table that was read; peers may be ahead of it since */
+    dpx_incarnation shown; /* the slot's in the table that was read; peers may be ahead of it since */
     uint64_t owned;       /* generation in the slot's notice blocks: of its last owner */
-    uint32_t known_slot;  /* … of this slot was that one already when the table was read */
-    uint64_t known_owned;
+    uint32_t known_slot;  /* this slot's notes were known already when the table was read */
+    bool news;            /* … but not these, which are not of the incarnation that it shows either */
     uint64_t void_owned;  /* the slot is had for a void claim in it: an owner that noted more than this has it */
     dpx_void voids[CLAIM_ATTEMPTS]; /* attempts of ours that came to nothing once something was written */
     uint32_t void_count;

@@ -93,7 +93,8 @@ uint32_t dpx_claim_choose_slot(dpx_claim *claim)
     const dpx_geometry *geometry = claim->world->geometry;
     uint32_t best = DPX_ANY_SLOT;
     enum rank best_rank = RANK_NO;
-    uint32_t start = (uint32_t)(dpx_random(claim->world) % geometry->max_hosts);
+    bool again = claim->known_slot != DPX_ANY_SLOT; /* the one whose notes made us read the table once more */
+    uint32_t start = again ? claim->known_slot : (uint32_t)(dpx_random(claim->world) % geometry->max_hosts);
     for (uint32_t i = 0; i < geometry->max_hosts; i++) {
         uint32_t slot = (start + i) % geometry->max_hosts;
         if (claim->only != DPX_ANY_SLOT && slot != claim->only)
@@ -158,6 +159,16 @@ static void carry_block(dpx_claim *claim, uint32_t disk, uint32_t part, const ui
         claim->noticed = claim->owned;
 }
 
+/* ‡S18: a note that the table read since accounts for, or was read after. */
+static void meet_note(dpx_claim *claim, struct claim_channel *channel, uint32_t part, const uint8_t *data)
+{
+    uint32_t identity = dpx_block_identity(data, claim->world->geometry, true);
+    dpx_incarnation writer = dpx_notice_writer(data, claim->record.who.slot);
+    bool known = claim->known_slot == claim->record.who.slot && channel->notes[part] == identity;
+    claim->news = claim->news || (!known && !dpx_incarnation_equal(&writer, &claim->shown));
+    channel->notes[part] = identity;
+}
+
 static void heed_about(dpx_claim *claim, uint32_t about)
 {
     uint64_t near = claim->world->peers->slots[claim->record.who.slot].record.who.generation;
@@ -183,8 +194,10 @@ bool dpx_claim_take_notices(dpx_claim *claim, const dpx_request *request)
         claim->cause = (dpx_cause){.disk = disk, .block = read->block, .flaw = flaw};
         return false;
     }
-    for (uint32_t part = 0; part < geometry->notice_blocks; part++)
+    for (uint32_t part = 0; part < geometry->notice_blocks; part++) {
+        meet_note(claim, channel, part, request->reads[1 + part].data);
         carry_block(claim, disk, part, request->reads[1 + part].data);
+    }
     for (uint32_t writer = 0; writer < geometry->max_hosts; writer++) {
         const uint8_t *data = channel->notices + (size_t)writer * geometry->block_size;
         if (writer == slot)
@@ -266,8 +279,8 @@ bool dpx_claim_stands(const dpx_claim *claim, const dpx_request *request)
         read = &request->reads[i];
         if (dpx_block_check(read->data, geometry, DPX_KIND_NOTICE, request->disk, read->block) != DPX_SOUND)
             return false;
-        if (dpx_block_key(read->data).generation > claim->owned)
-            return false; /* somebody became the owner since: we slept, or he did */
+        if (dpx_block_identity(read->data, geometry, true) != claim->channels[request->disk].notes[i - 1])
+            return false; /* somebody became the owner since: we slept, or he did; a late note may hide which */
     }
     return true;
 }

@@ -127,6 +127,109 @@ static void test_an_owner_that_the_host_has_met_is_found(void)
     disks_free(&disks);
 }
 
+/* The slot is free after its generation 2, whose owner was not the only one that claimed it then. */
+static void begin_after_an_owner(claimer *c, memory_disks *disks)
+{
+    dpx_slot_record left = record_of(DPX_SLOT_FREE, 2, 5, 9);
+    disks_format(disks, 1, HOSTS, LEASES);
+    put_record(disks, 0, &left);
+    begin_claim(c, disks, 1);
+}
+
+static bool asks_for_notes(const claimer *c, const dpx_request *request)
+{
+    return !c->claimed && request->write_count == 0 &&
+           dpx_place_of(&c->disks->geometry, request->reads[0].block).kind == DPX_KIND_NOTICE;
+}
+
+/* The owner comes after the look at the table; after the second one, if a late note lay there from the beginning. */
+static void hidden_before_the_notes(claimer *c, dpx_request *request)
+{
+    dpx_slot_record owner = record_of(DPX_SLOT_ACTIVE, 3, 5, 8);
+    const dpx_geometry *g = &c->disks->geometry;
+    uint64_t first = dpx_block_key(disk_block(c->disks, 0, dpx_notice_block(g, SLOT, 0))).generation;
+    if (!asks_for_notes(c, request) || c->tables != (first == 1 ? 2 : 1))
+        return;
+    put_record(c->disks, 0, &owner);
+    put_note(c->disks, 0, SLOT, 2);
+}
+
+/* ‡S18: an owner comes after our look at the table, and over its notes lands that of an earlier claimer, which slept
+ * as well: they name no later generation than the table did (stretched histories 600322259, 600474073). */
+static void test_a_late_note_hides_no_owner(void)
+{
+    memory_disks disks;
+    claimer c;
+    for (int again = 0; again < 2; again++) {
+        begin_after_an_owner(&c, &disks);
+        if (again)
+            put_note(&disks, 0, SLOT, 1);
+        c.before = hidden_before_the_notes;
+        CHECK(run_claim(&c) != DPX_DONE);
+        CHECK_EQ(c.writes, 0);
+        host_forget(&c.host);
+        disks_free(&disks);
+    }
+}
+
+static void hidden_after_the_claim(claimer *c, dpx_request *request)
+{
+    (void)request;
+    if (c->claimed && c->notes == 0)
+        put_note(c->disks, 0, SLOT, 2);
+}
+
+/* ‡S18: … or it came after our look at the notes, and our claim lies over its record. */
+static void test_a_late_note_lets_no_claim_pass(void)
+{
+    memory_disks disks;
+    claimer c;
+    begin_after_an_owner(&c, &disks);
+    c.after = hidden_after_the_claim;
+    CHECK(run_claim(&c) != DPX_DONE);
+    CHECK_EQ(c.notes, 0);
+    host_forget(&c.host);
+    disks_free(&disks);
+}
+
+/* ‡S18: a note that lies there costs another look at the table, not the slot. */
+static void test_a_late_note_costs_no_slot(void)
+{
+    memory_disks disks;
+    claimer c;
+    for (int late = 0; late < 2; late++) {
+        begin_after_an_owner(&c, &disks);
+        if (late)
+            put_note(&disks, 0, SLOT, 2);
+        CHECK(run_claim(&c) == DPX_DONE);
+        CHECK_EQ(c.tables, late ? 2 : 1);
+        CHECK_EQ(c.host.world.self.generation, 3);
+        host_forget(&c.host);
+        disks_free(&disks);
+    }
+}
+
+/* … nor does it send us from slot to slot: what is looked at once more is the one whose note it was. */
+static void test_late_notes_everywhere_cost_one_look(void)
+{
+    memory_disks disks;
+    claimer c;
+    begin_after_an_owner(&c, &disks);
+    for (uint32_t slot = 0; slot < disks.geometry.max_hosts; slot++) {
+        dpx_slot_record left = record_of(DPX_SLOT_FREE, 2, 5, 9);
+        left.who.slot = slot;
+        put_record(&disks, 0, &left);
+        put_note(&disks, 0, slot, 2);
+    }
+    dpx_slot_record me = host_record(&c.host, 1);
+    dpx_uuid nonce = {{1}};
+    dpx_claim_begin(c.claim, &me, &nonce, DPX_ANY_SLOT, false, disks.now, disks.now);
+    CHECK(run_claim(&c) == DPX_DONE);
+    CHECK_EQ(c.tables, 2);
+    host_forget(&c.host);
+    disks_free(&disks);
+}
+
 static uint8_t *notices_of(scene *s, uint32_t slot)
 {
     return disk_block(&s->disks, 0, dpx_notice_block(&s->disks.geometry, slot, 0));
@@ -249,6 +352,10 @@ int main(void)
     RUN(test_no_record_without_its_notices);
     RUN(test_no_notices_without_the_claim);
     RUN(test_an_owner_that_the_host_has_met_is_found);
+    RUN(test_a_late_note_hides_no_owner);
+    RUN(test_a_late_note_lets_no_claim_pass);
+    RUN(test_a_late_note_costs_no_slot);
+    RUN(test_late_notes_everywhere_cost_one_look);
     RUN(test_late_claims_keep_no_block_from_being_believed);
     RUN(test_no_claim_keeps_notices_from_being_mended);
     RUN(test_notices_of_a_later_memory_are_the_end);
