@@ -39,6 +39,27 @@ static bool struck_lately(const world *w, uint16_t holder, uint32_t held, uint16
     return struck_alone(w, holder, held, lately) || struck_alone(w, taker, area, lately);
 }
 
+/* Its later self had left its slot, and nothing that its looks at its slot and leases showed tells it so: others go
+ * past its flag as that of the dead, and only a look at the lease afterwards shows it that. */
+static bool gone_unawares(const life *l)
+{
+    return l->left_before && l->blind;
+}
+
+/* Two holders, until the first one looks at the lease: within S / 2 (‡L12), by its own clock. */
+static void excuse_revert(world *w, const hold *other)
+{
+    truth *t = w->truth;
+    const life *l = &t->lives[other->life];
+    hold *overtaken = &t->holds[other - t->holds];
+    outcome_note(w, OUT_EXCUSED_REVERT);
+    TRACE(w, "excused: %s", outcome_names[OUT_EXCUSED_REVERT]);
+    t->grants[other->grant].excused = true;
+    overtaken->overtaken = true;
+    if (gone_unawares(l))
+        overtaken->known_by = clock_local(&w->boxes[l->box], w->now) + w->geometry->outage_tolerance / 2;
+}
+
 /* Another hold of the same name that cannot be true at the same time as this one. */
 static bool check_conflict(world *w, const host *h, const hold *other, uint32_t area, uint64_t token)
 {
@@ -65,10 +86,8 @@ static bool check_conflict(world *w, const host *h, const hold *other, uint32_t 
     }
     if (w->plan.clock_beyond) {
         excuse(w, OUT_EXCUSED_CLOCK);
-    } else if (l->reverted && life_excused(w, other->life)) {
-        excuse_pause(w, other->life);
-        t->grants[other->grant].excused = true;
-        t->holds[other - t->holds].overtaken = true;
+    } else if ((l->reverted && life_excused(w, other->life)) || gone_unawares(l)) {
+        excuse_revert(w, other);
     } else if (life_excused(w, other->life) && !(life_excused(w, h->life) && token < other->token)) {
         excuse_pause(w, other->life);
         t->grants[other->grant].excused = true;

@@ -63,6 +63,30 @@ static bool joined_too_slowly(const world *w, const life *l)
     return false;
 }
 
+/* A claimer's late note lies over the notices of a slot, beside the active record of an owner that is gone. */
+static bool shows_late_note(const world *w, uint32_t disk, uint32_t slot)
+{
+    uint64_t block = dpx_slot_block(w->geometry, slot), notice = dpx_notice_block(w->geometry, slot, 0);
+    dpx_slot_record record;
+    dpx_slot_decode(disk_block(w, disk, block), &record);
+    dpx_incarnation writer = dpx_notice_writer(disk_block(w, disk, notice), slot);
+    return !damage_at(w, disk, block) && !damage_at(w, disk, notice) && record.state == DPX_SLOT_ACTIVE &&
+           !dpx_incarnation_equal(&record.who, &writer);
+}
+
+/* … since this host's last heartbeat: nobody believes it there, and nobody is left to mend it (‡S21). */
+static bool unbelieved_note(const world *w, uint64_t since)
+{
+    for (uint32_t slot = 0; slot < w->geometry->max_hosts; slot++) {
+        uint32_t believed = w->geometry->disks;
+        for (uint32_t d = 0; d < w->geometry->disks; d++)
+            believed -= shows_late_note(w, d, slot);
+        if (believed < w->majority && w->truth->noted_at[slot] >= since && !healthy_owner(w, slot, since))
+            return true;
+    }
+    return false;
+}
+
 void check_untroubled(world *w, const host *h)
 {
     const life *l = &w->truth->lives[h->life];
@@ -73,6 +97,8 @@ void check_untroubled(world *w, const host *h)
         return;
     if (joined_too_slowly(w, l))
         outcome_note(w, OUT_EXCUSED_JOINER);
+    else if (unbelieved_note(w, since))
+        outcome_note(w, OUT_EXCUSED_NOTE);
     else
         violate(w, VIOLATION_LIFETIME, "h%u's lifetime ran out, though its disks answered all the time", h->index);
 }

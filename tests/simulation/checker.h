@@ -22,6 +22,7 @@ typedef struct life {
     bool blind;           /* … or, as no majority shows what it wrote of its slot since, until it has looked at its
                              leases, within S */
     bool reverted_ever;
+    bool left_before;     /* … and it had left its slot: who saw that holds it dead, flag or not, and tells nobody */
     bool overtaken;       /* others took what it held while its clock stood still, or went back */
     uint64_t record;       /* highest sequence of a record that its heart issued */
     uint64_t remembered;   /* … and of those that its memory knows of since that went back … */
@@ -47,6 +48,7 @@ typedef struct hold {
     uint8_t name;
     bool exclusive, overtaken;
     uint64_t token;
+    uint64_t known_by; /* overtaken: by its own clock, if only a look at the lease tells */
     uint32_t area;
 } hold;
 

@@ -41,6 +41,8 @@ static void note_passed(const world *w, life *l)
 {
     const box *b = &w->boxes[l->box];
     uint64_t now = clock_local(b, w->now);
+    if (!l->joined)
+        return; /* it has no lifetime yet */
     if (!l->act_until && now >= l->lifetime_end)
         l->act_until = clock_real(b, l->lifetime_end);
     if (!l->stop_until && now >= l->lifetime_end + kill_time(w))
@@ -278,7 +280,8 @@ void check_lifetime(world *w, host *h)
         violate(w, VIOLATION_LIFETIME, "h%u goes on, though its slot shows that its memory went back", h->index);
     l->reverted &= knows_of_no_revert(w, l);
     for (uint32_t i = 0; i < t->hold_count; i++)
-        if (t->holds[i].life == h->life && t->holds[i].overtaken && !life_excused(w, h->life))
+        if (t->holds[i].life == h->life && t->holds[i].overtaken && !life_excused(w, h->life) &&
+            now >= t->holds[i].known_by)
             violate(w, VIOLATION_EXCLUSION,
                     "h%u goes on after its memory went back, and others took vm-%u, which it held",
                     h->index, t->holds[i].name);

@@ -23,7 +23,7 @@ static bool whole(const world *w, uint32_t disk, const dpx_extent *read)
 static void note_look(world *w, uint16_t number, const dpx_request *r, const dpx_extent *read, uint32_t area)
 {
     truth *t = w->truth;
-    const life *l = &t->lives[number];
+    life *l = &t->lives[number];
     own_truth *own = &t->own[area][l->who.slot];
     const uint8_t *block = (const uint8_t *)read->data + (size_t)(1 + l->who.slot) * w->geometry->block_size;
     dpx_key key = dpx_block_key(block);
@@ -32,8 +32,11 @@ static void note_look(world *w, uint16_t number, const dpx_request *r, const dpx
     if (own->life != number + 1 || (!forgot && (own->struck_at == 0 || own->seen)))
         return;
     bool sound = whole(w, r->disk, read);
-    if (forgot && sound)
+    if (forgot && sound) {
         own->forgotten = 0;
+        l->told_on = UINT8_MAX;
+        l->blind = false;
+    }
     if (own->struck_at == 0 || own->seen || clock_was(&w->boxes[l->box], r->read_issued_at) < own->struck_at)
         return;
     own->seen = sound;

@@ -82,6 +82,7 @@ const char *const outcome_names[OUT_COUNT] = {
     [OUT_EXCUSED_CLOCK] = "excused: clock beyond the bound",
     [OUT_EXCUSED_REPLAY] = "excused: replay in a lease",
     [OUT_EXCUSED_MEETING] = "… on the one disk where majorities met",
+    [OUT_EXCUSED_NOTE] = "excused: a late note over a dead owner's",
     [OUT_EXCUSED_JOINER] = "excused: joined too slowly to weigh a notice",
     [OUT_UNCHECKED] = "beyond the checker's tables",
 };
