@@ -271,6 +271,22 @@ static bool settled_header(const world *w, uint32_t area, dpx_header *newest)
     return any && agree >= w->majority;
 }
 
+/* A creator whose clock had stood still wrote the header of this name, in an area that others had cut off from probing
+ * meanwhile: they find a free one before it. */
+bool cut_off(const world *w, uint8_t name)
+{
+    const dpx_geometry *g = w->geometry;
+    int8_t area = w->truth->area_of[name];
+    dpx_header header, before;
+    if (area < 0 || !w->truth->stray[area] || !settled_header(w, (uint32_t)area, &header))
+        return false;
+    uint32_t home = dpx_home_area(g, header.name, header.name_length);
+    for (uint32_t i = home; i != (uint32_t)area; i = (i + 1) % g->max_leases)
+        if (settled_header(w, i, &before) && before.state == DPX_LEASE_FREE)
+            return true;
+    return false;
+}
+
 /* A slow disk gets its copy late: a majority has this header, or a newer one, already. */
 static bool already_settled(const world *w, const flight *f, uint32_t area)
 {
@@ -410,6 +426,7 @@ void check_landed(world *w, flight *f)
     } else if (place.kind == DPX_KIND_OWN) {
         own_landed(w, f, &place);
     } else if (place.kind == DPX_KIND_NOTICE) {
+        t->noted_before[place.slot] = t->noted_at[place.slot];
         t->noted_at[place.slot] = w->now;
     } else if (place.kind == DPX_KIND_SLOT) {
         dpx_slot_record record;

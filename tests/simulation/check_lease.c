@@ -258,7 +258,11 @@ static void check_refused(world *w, const host *h, const task *task, const dpx_f
 static void check_not_there(world *w, const host *h, uint8_t name, uint64_t began)
 {
     const truth *t = w->truth;
-    if (t->area_of[name] >= 0 && t->changed_at[name] < began && began > t->blind_until[h->index])
+    if (t->area_of[name] < 0 || t->changed_at[name] >= began || began <= t->blind_until[h->index])
+        return;
+    if (cut_off(w, name))
+        outcome_note(w, OUT_EXCUSED_PAUSE);
+    else
         violate(w, VIOLATION_EXISTENCE, "h%u is told that there is no vm-%u, which is in area %d", h->index, name,
                 t->area_of[name]);
 }

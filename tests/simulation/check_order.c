@@ -79,6 +79,8 @@ void check_reset(world *w)
     memset(t->beat_life, 0, sizeof t->beat_life);
     memset(t->beat_issued, 0, sizeof t->beat_issued);
     memset(t->noted_at, 0, sizeof t->noted_at);
+    memset(t->noted_before, 0, sizeof t->noted_before);
+    memset(t->restored_at, 0, sizeof t->restored_at);
     memset(t->claim_written, 0, sizeof t->claim_written);
     memset(t->claim_life, 0, sizeof t->claim_life);
     memset(t->claim_generation, 0, sizeof t->claim_generation);

@@ -37,9 +37,16 @@ static const host *healthy_owner(const world *w, uint32_t slot, uint64_t since)
     return NULL;
 }
 
-/* A block that tells of death is damaged, and nobody is there to write it anew. */
+/* A block that tells of death is damaged, and nobody is there to write it anew; or it was, until the administrator did,
+ * and no heartbeat was due since. */
 static bool orphaned_damage(const world *w, uint64_t since)
 {
+    for (uint32_t slot = 0; slot < w->geometry->max_hosts; slot++) {
+        uint64_t restored = w->truth->restored_at[slot];
+        bool just = restored > since && w->now < restored + w->geometry->outage_tolerance / 4;
+        if (just && !healthy_owner(w, slot, since))
+            return true;
+    }
     for (uint32_t i = 0; i < MAX_DAMAGE; i++) {
         const damage *d = &w->damages[i];
         dpx_place place = dpx_place_of(w->geometry, d->block);
@@ -60,6 +67,28 @@ static bool joined_too_slowly(const world *w, const life *l)
     for (uint32_t slot = 0; slot < w->geometry->max_hosts; slot++)
         if (slot != l->who.slot && w->truth->noted_at[slot] >= l->beat_real)
             return true;
+    return false;
+}
+
+/* On the only disk notices of another slot changed twice in this lifetime.  The second ones are to stand for S / 2
+ * again, since a late claim fell over the one that would have named their author (‡S21): that began too late. */
+static bool notices_unnamed(const world *w, const life *l, uint64_t since)
+{
+    const dpx_geometry *g = w->geometry;
+    if (g->disks > 1)
+        return false;
+    for (uint32_t slot = 0; slot < g->max_hosts; slot++) {
+        const uint8_t *row = disk_block(w, 0, dpx_slot_block(g, slot));
+        const uint8_t *data = disk_block(w, 0, dpx_notice_block(g, slot, 0));
+        dpx_slot_record record;
+        if (slot == l->who.slot || w->truth->noted_before[slot] < since ||
+            w->now > w->truth->noted_at[slot] + g->outage_tolerance * 3 / 4 || !dpx_record_sound(g, 0, slot, row))
+            continue;
+        dpx_slot_decode(row, &record);
+        if (record.state == DPX_SLOT_CLAIMING && record.who.generation < dpx_notice_writer(data, slot).generation &&
+            !healthy_owner(w, slot, since))
+            return true;
+    }
     return false;
 }
 
@@ -93,9 +122,11 @@ void check_untroubled(world *w, const host *h)
     if (!w->stretched || w->geometry->block_size > 512 || h->state != HOST_JOINED || l->paused)
         return;
     uint64_t since = l->beat_real; /* its last heartbeat was issued */
-    if (!untroubled_since(w, h, since) || orphaned_damage(w, since))
+    if (!untroubled_since(w, h, since))
         return;
-    if (joined_too_slowly(w, l))
+    if (orphaned_damage(w, since) || notices_unnamed(w, l, since))
+        outcome_note(w, OUT_EXCUSED_NOTICE);
+    else if (joined_too_slowly(w, l))
         outcome_note(w, OUT_EXCUSED_JOINER);
     else if (unbelieved_note(w, since))
         outcome_note(w, OUT_EXCUSED_NOTE);

@@ -118,6 +118,8 @@ typedef struct truth {
     uint16_t beat_life[MAX_SLOTS][DPX_MAX_DISKS]; /* whose heartbeat landed last, + 1 */
     uint64_t beat_issued[MAX_SLOTS][DPX_MAX_DISKS]; /* … issued by its clock */
     uint64_t noted_at[MAX_SLOTS];         /* when notices of this slot last landed, on whatever disk */
+    uint64_t noted_before[MAX_SLOTS];     /* … and the time before that */
+    uint64_t restored_at[MAX_SLOTS];      /* when the administrator last made damage in them good */
     uint64_t claim_written[MAX_SLOTS];    /* last claiming record, by whom and when */
     uint16_t claim_life[MAX_SLOTS];
     uint64_t claim_generation[MAX_SLOTS];
@@ -173,6 +175,7 @@ void check_write(world *w, flight *f, enum unit unit);
 void check_landed(world *w, flight *f);
 bool shown_flag(const world *w, const host *h, uint32_t area, uint64_t hold);
 bool shown_slot(const world *w, const dpx_incarnation *who, enum dpx_slot_state state);
+bool cut_off(const world *w, uint8_t name); /* its header is a stray one, and probing ends before it */
 bool shown_header(const world *w, uint32_t area, const dpx_uuid *lease); /* NULL: that there is none */
 void check_headers(world *w);
 uint16_t uuid_index(world *w, const dpx_uuid *uuid, uint8_t name);

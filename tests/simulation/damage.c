@@ -78,6 +78,9 @@ void damage_heal(world *w)
         d->used = false;
         memcpy(disk_block(w, d->disk, d->block), d->saved, w->geometry->block_size);
         restart_writes(w, d->disk, d->block);
+        dpx_place place = dpx_place_of(w->geometry, d->block);
+        if (place.kind == DPX_KIND_NOTICE)
+            w->truth->restored_at[place.slot] = w->now;
         TRACE(w, "administrator: block %u of disk %u restored", d->block, d->disk);
     }
     check_headers(w);

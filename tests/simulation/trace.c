@@ -84,6 +84,7 @@ const char *const outcome_names[OUT_COUNT] = {
     [OUT_EXCUSED_MEETING] = "… on the one disk where majorities met",
     [OUT_EXCUSED_NOTE] = "excused: a late note over a dead owner's",
     [OUT_EXCUSED_JOINER] = "excused: joined too slowly to weigh a notice",
+    [OUT_EXCUSED_NOTICE] = "excused: notices that nobody could believe in time",
     [OUT_UNCHECKED] = "beyond the checker's tables",
 };
 
