@@ -41,6 +41,10 @@ static void check_drained(world *w, const flight *f, uint32_t slot)
         dpx_place place = dpx_place_of(w->geometry, other->block);
         if (!l->joined || l->left || l->who.slot != slot || (place.kind == DPX_KIND_SLOT && place.slot != slot))
             continue;
+        if (l->reverted && life_excused(w, other->life)) { /* it was fenced, and its memory went back since */
+            excuse_pause(w, other->life);
+            continue;
+        }
         violate(w, VIOLATION_SLOT, "h%u takes slot %u over while a write of its last owner (block %u) is out",
                     f->host, slot, other->block);
     }
