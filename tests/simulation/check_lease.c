@@ -43,7 +43,7 @@ static bool struck_lately(const world *w, uint16_t holder, uint32_t held, uint16
  * past its flag as that of the dead, and only a look at the lease afterwards shows it that. */
 static bool gone_unawares(const life *l)
 {
-    return l->left_before && l->blind;
+    return l->left_before && l->blind && (!l->told || l->ended);
 }
 
 /* Two holders, until the first one looks at the lease: within S / 2 (‡L12), by its own clock. */

@@ -23,6 +23,7 @@ typedef struct life {
                              leases, within S */
     bool reverted_ever;
     bool left_before;     /* … and it had left its slot: who saw that holds it dead, flag or not, and tells nobody */
+    bool told;            /* … but a block of a lease that its later self wrote did: it ends */
     bool overtaken;       /* others took what it held while its clock stood still, or went back */
     uint64_t record;       /* highest sequence of a record that its heart issued */
     uint64_t remembered;   /* … and of those that its memory knows of since that went back … */

@@ -34,8 +34,7 @@ static void note_look(world *w, uint16_t number, const dpx_request *r, const dpx
     bool sound = whole(w, r->disk, read);
     if (forgot && sound) {
         own->forgotten = 0;
-        l->told_on = UINT8_MAX;
-        l->blind = false;
+        l->told = true;
     }
     if (own->struck_at == 0 || own->seen || clock_was(&w->boxes[l->box], r->read_issued_at) < own->struck_at)
         return;

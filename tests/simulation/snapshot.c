@@ -219,6 +219,7 @@ static void revert_life(world *w, const snapshot *s, uint32_t index)
     l->overtaken = before->overtaken;
     l->paused = l->reverted = l->reverted_ever = true;
     l->left_before = l->left;
+    l->told = false;
     l->thawed_local = l->reverted_local = clock_local(&s->box, s->at);
     forget_writes(w, &s->hosts[index], l);
     drop_later(w, s, number);
