@@ -1,8 +1,7 @@
 /* find → take lease 0 → find again → take the area → write the header → release both.
- * A half-made change of a dead host, met on the way, is resolved first: the area is taken
- * like for a change and its header, as a majority shows it, written again under our
- * directory token.  What a minority holds is outranked by that, so the change is undone or
- * completed for good. */
+ * A half-made change of a dead host, met on the way, is resolved first: the area is taken like for a change and its
+ * header, as a majority shows it, written again under our directory token.  What a minority holds is outranked by
+ * that, so the change is undone or completed for good. */
 #include "change.h"
 
 #include "area.h"
@@ -19,8 +18,9 @@ struct channel {
     dpx_request request;
     dpx_extent extent;
     uint8_t *block; /* room for an area */
-    bool sent; /* in this sweep */
-    bool good;
+    bool asked; /* the request is of this peek, or of this header … */
+    bool sent;  /* … was sent in this sweep … */
+    bool good;  /* … and was answered without an error, in whatever sweep: a header is then durable here */
 };
 
 struct dpx_change {
@@ -181,10 +181,14 @@ static void wait_over(dpx_change *change, uint64_t now)
 
 static void start_blocks(dpx_change *change, enum phase phase, uint64_t now)
 {
+    bool anew = change->phase != PHASE_PAUSE; /* else the header goes on to where it is not durable yet */
     change->phase = phase;
     change->wake = now + dpx_io_limit(change->world->geometry);
-    for (uint32_t d = 0; d < change->world->geometry->disks; d++)
-        change->channels[d].sent = change->channels[d].good = false;
+    for (uint32_t d = 0; d < change->world->geometry->disks; d++) {
+        change->channels[d].sent = false;
+        if (anew)
+            change->channels[d].asked = change->channels[d].good = false;
+    }
 }
 
 /* What the header becomes.  Its first ballot is above every ballot of the area. */
@@ -347,7 +351,7 @@ static void advance_blocks(dpx_change *change, uint64_t now)
     for (uint32_t d = 0; d < geometry->disks; d++) {
         const struct channel *channel = &change->channels[d];
         good += channel->good;
-        waiting |= !channel->sent || channel->request.outstanding;
+        waiting |= !channel->good && (!channel->sent || channel->request.outstanding);
     }
     bool majority = good >= dpx_majority(geometry);
     /* All disks are waited for, within the limit of one I/O, though a majority would do: a late
@@ -376,11 +380,12 @@ static dpx_request *send_block(dpx_change *change)
     for (uint32_t d = 0; d < geometry->disks; d++) {
         struct channel *channel = &change->channels[d];
         bool suspect = change->phase == PHASE_WRITE && (change->world->in_flight[area] >> d & 1);
-        if (channel->sent || channel->request.outstanding || suspect)
+        /* A header is not written again where it is durable, however late that became known: a second write would be
+         * under way beside a header that shows this change, and might land over the next one (section 4a). */
+        if (channel->good || channel->sent || channel->request.outstanding || suspect)
             continue;
-        channel->sent = true;
-        channel->extent = (dpx_extent){.block = dpx_header_block(geometry, area), .count = 1,
-                                       .data = channel->block};
+        channel->asked = channel->sent = true;
+        channel->extent = (dpx_extent){.block = dpx_header_block(geometry, area), .count = 1, .data = channel->block};
         if (change->phase == PHASE_PEEK)
             channel->extent.count = geometry->area_blocks;
         channel->request = (dpx_request){.disk = d, .writes = &channel->extent, .reads = &channel->extent,
@@ -401,17 +406,15 @@ static void complete_block(dpx_change *change, dpx_request *request)
 {
     struct channel *channel = &change->channels[request->disk];
     const dpx_geometry *geometry = change->world->geometry;
+    uint32_t area = dpx_place_of(geometry, channel->extent.block).area;
+    dpx_cause cause;
     request->outstanding = false;
-    if (request->write_count > 0) {
-        uint32_t area = dpx_place_of(geometry, channel->extent.block).area;
+    channel->good = channel->asked && request->error == 0;
+    if (request->write_count > 0)
         change->world->in_flight[area] &= (uint8_t) ~(1u << request->disk);
-        channel->good = channel->sent && change->phase == PHASE_WRITE && request->error == 0;
-    } else {
-        dpx_cause cause;
-        channel->good = channel->sent && change->phase == PHASE_PEEK && request->error == 0 &&
-                        dpx_image_check(change->world, 0, request->disk, peeked_area(change), channel->block,
-                                        &cause) == DPX_IMAGE_COUNTS;
-    }
+    else if (channel->good)
+        channel->good = dpx_image_check(change->world, 0, request->disk, area, channel->block, &cause) ==
+                        DPX_IMAGE_COUNTS;
 }
 
 /* ---- driving ---- */

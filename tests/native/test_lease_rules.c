@@ -259,6 +259,105 @@ static void test_a_header_on_one_disk_is_no_change(void)
     close_scene(&s);
 }
 
+/* A creates that lease, by a machine to be stepped by hand; the caller frees *memory. */
+static dpx_change *begin_create(scene *s, dpx_lease *lease, void **memory)
+{
+    size_t bytes = (dpx_change_memory(&s->disks.geometry) + 4095) & ~(size_t)4095;
+    dpx_uuid uuid = {{9}};
+    *memory = aligned_alloc(4096, bytes);
+    memset(*memory, 0, bytes);
+    dpx_change *change = dpx_change_place(*memory, &s->a.world, &s->a.directory);
+    dpx_change_begin(change, DPX_CHANGE_CREATE, lease, &uuid, s->disks.now, s->disks.now);
+    return change;
+}
+
+static void carry_change_out(scene *s, dpx_change *change, dpx_request *request, bool fails)
+{
+    s->disks.fail_writes[request->disk] = fails ? 5 : 0;
+    disks_carry_out(&s->disks, request, s->a.world.lifetime_end);
+    s->disks.fail_writes[request->disk] = 0;
+    dpx_change_complete(change, request, s->disks.now);
+}
+
+/* ‡L8: a header whose write returned without an error, however late, is not written there again; where it failed, it
+ * is.  (A second write would be under way beside a header that shows this change.) */
+static void test_a_durable_header_is_not_written_again(void)
+{
+    for (uint32_t disks = 1; disks <= 3; disks += 2) {
+        scene s;
+        dpx_lease lease;
+        uint32_t writes[3] = {0};
+        dpx_request *late = NULL;
+        open_scene(&s, disks);
+        name_lease(&lease, "vm1");
+        void *memory;
+        dpx_change *change = begin_create(&s, &lease, &memory);
+        uint64_t returns = s.disks.now + dpx_io_limit(&s.disks.geometry) + DPX_SECOND;
+        uint64_t fail_until = returns + DPX_SECOND;
+        for (uint64_t end = returns + 4 * DPX_SECOND; s.disks.now < end;) {
+            dpx_request *request = dpx_change_step(change, s.disks.now);
+            bool header = request && writes_header(&s.disks, request);
+            if (header && writes[request->disk]++ == 0 && request->disk == 0)
+                late = request;
+            else if (request) /* other disks fail until it is back, so that it is no majority that has the header */
+                carry_change_out(&s, change, request, header && request->disk > 0 && s.disks.now < fail_until);
+            else
+                s.disks.now += 10 * DPX_MS;
+            if (late && s.disks.now >= returns) {
+                carry_change_out(&s, change, late, false);
+                late = NULL;
+            }
+        }
+        CHECK_EQ(dpx_change_verdict(change), DPX_DONE);
+        CHECK_EQ(writes[0], 1);
+        for (uint32_t d = 1; d < disks; d++)
+            CHECK(writes[d] > 1);
+        free(memory);
+        close_scene(&s);
+    }
+}
+
+/* ‡L8: what returns late of an earlier header is no answer to the next one: of three disks it hangs on one, the next
+ * one fails on another, and one alone has it. */
+static void test_an_earlier_header_is_not_the_next_one(void)
+{
+    scene s;
+    dpx_lease lease;
+    dpx_request *late = NULL;
+    open_scene(&s, 3);
+    name_lease(&lease, "vm1");
+    void *memory;
+    dpx_change *change = begin_create(&s, &lease, &memory);
+    while (dpx_change_verdict(change) == DPX_RUNNING) {
+        dpx_request *request = dpx_change_step(change, s.disks.now);
+        if (request && request->disk == 2 && writes_header(&s.disks, request))
+            late = request;
+        else if (request)
+            carry_change_out(&s, change, request, false);
+        else
+            s.disks.now += 10 * DPX_MS;
+    }
+    CHECK(late && dpx_change_verdict(change) == DPX_DONE);
+    bool back = false;
+    dpx_change_begin(change, DPX_CHANGE_DELETE, &lease, NULL, s.disks.now, s.disks.now);
+    for (uint64_t end = s.disks.now + 15 * DPX_SECOND; s.disks.now < end;) {
+        dpx_request *request = dpx_change_step(change, s.disks.now);
+        bool header = request && writes_header(&s.disks, request);
+        if (request)
+            carry_change_out(&s, change, request, header && request->disk > 0);
+        else
+            s.disks.now += 10 * DPX_MS;
+        if (header && !back) {
+            carry_change_out(&s, change, late, false);
+            back = true;
+        }
+    }
+    CHECK(back && dpx_change_verdict(change) == DPX_RUNNING);
+    CHECK(s.a.directory.hold != 0);
+    free(memory);
+    close_scene(&s);
+}
+
 /* ‡L10: a judging read that is repeated counts only where the flag is durable. */
 static void test_a_disk_without_the_flag_does_not_judge(void)
 {
@@ -641,6 +740,8 @@ int main(void)
     RUN(test_the_change_of_somebody_unburied_is_not_passed_over);
     RUN(test_nothing_is_resolved_in_lease_0);
     RUN(test_a_header_on_one_disk_is_no_change);
+    RUN(test_a_durable_header_is_not_written_again);
+    RUN(test_an_earlier_header_is_not_the_next_one);
     RUN(test_a_disk_without_the_flag_does_not_judge);
     RUN(test_a_taking_in_between_is_a_loss);
     RUN(test_a_newer_incarnation_in_the_own_block_is_the_end);
