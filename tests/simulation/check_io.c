@@ -41,8 +41,8 @@ static void check_drained(world *w, const flight *f, uint32_t slot)
         dpx_place place = dpx_place_of(w->geometry, other->block);
         if (!l->joined || l->left || l->who.slot != slot || (place.kind == DPX_KIND_SLOT && place.slot != slot))
             continue;
-        if (l->reverted && life_excused(w, other->life)) { /* it was fenced, and its memory went back since */
-            excuse_pause(w, other->life);
+        if (other->unaware) { /* it was dead to others, and its memory went back since */
+            outcome_note(w, OUT_EXCUSED_REVERT);
             continue;
         }
         violate(w, VIOLATION_SLOT, "h%u takes slot %u over while a write of its last owner (block %u) is out",
@@ -330,6 +330,7 @@ static void check_header_write(world *w, const flight *f, enum unit unit, const 
 void check_write(world *w, flight *f, enum unit unit)
 {
     dpx_place place = dpx_place_of(w->geometry, f->block);
+    f->unaware = life_unaware(w, f->life);
     check_second(w, f);
     switch (place.kind) {
     case DPX_KIND_SLOT:

@@ -159,6 +159,7 @@ uint64_t life_acts_until(const world *w, uint16_t number);
 uint64_t life_stops_until(const world *w, uint16_t number);
 /* Its clock stood still for longer than others could wait, or its memory went back, and it has not learnt of it yet. */
 bool life_excused(const world *w, uint16_t number);
+bool life_unaware(const world *w, uint16_t number);
 void life_paused(world *w, uint8_t box);
 void life_thawed(world *w, uint8_t box);
 /* Its memory went back: does this record tell it so? */

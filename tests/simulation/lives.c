@@ -153,6 +153,13 @@ void check_own_record(world *w, uint16_t number, uint32_t disk, const uint8_t *d
     l->blind = (uint32_t)__builtin_popcount(l->told_on) < w->majority; /* else every heartbeat meets one */
 }
 
+/* It goes on as it would have then: its memory went back, and neither its slot nor a lease has told it. */
+bool life_unaware(const world *w, uint16_t number)
+{
+    const life *l = &w->truth->lives[number];
+    return !l->ended && !l->told && knows_of_no_revert(w, l);
+}
+
 bool life_excused(const world *w, uint16_t number)
 {
     const life *l = &w->truth->lives[number];

@@ -246,6 +246,7 @@ typedef struct flight {
     uint8_t host, disk;
     bool used, write, lands, landed, parked, returned, copied;
     bool cached; /* a read that is shown old content, to its end */
+    bool unaware; /* a write of one whose memory had gone back, and who had not found out */
 } flight;
 
 typedef struct event {
