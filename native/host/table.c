@@ -26,8 +26,10 @@ int dpx_table_open(dpx_host *host)
     host->owners = calloc(host->geometry.max_leases, sizeof(dpx_entry *));
     host->world.in_flight = calloc(host->geometry.max_leases, 1);
     host->world.sequences = calloc(host->geometry.max_leases, sizeof(uint64_t));
+    host->world.ballots = calloc(host->geometry.max_leases, sizeof(uint64_t));
     host->world.written = calloc((size_t)host->geometry.max_leases * DPX_MAX_DISKS, sizeof(uint64_t));
-    if (!host->owners || !host->world.in_flight || !host->world.sequences || !host->world.written)
+    if (!host->owners || !host->world.in_flight || !host->world.sequences || !host->world.ballots ||
+        !host->world.written)
         return -ENOMEM;
     host->directory = dpx_entry_get(host, DPX_DIRECTORY_NAME, strlen(DPX_DIRECTORY_NAME));
     return host->directory ? 0 : -ENOMEM;
@@ -47,6 +49,7 @@ void dpx_table_close(dpx_host *host)
     free(host->owners);
     free(host->world.in_flight);
     free(host->world.sequences);
+    free(host->world.ballots);
     free(host->world.written);
 }
 

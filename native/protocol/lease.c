@@ -7,6 +7,12 @@ bool dpx_lease_current(const dpx_world *world, const dpx_lease *lease)
     return !world->sequences || world->sequences[lease->header.area] == lease->sequence;
 }
 
+void dpx_lease_ballot(const dpx_world *world, dpx_lease *lease, uint64_t ballot)
+{
+    uint64_t used = world->ballots ? world->ballots[lease->header.area] : 0;
+    lease->ballot = ballot > used ? ballot : used;
+}
+
 void dpx_lease_unlocate(dpx_lease *lease)
 {
     char name[sizeof lease->name];

@@ -47,6 +47,10 @@ typedef struct dpx_lease {
     uint64_t deferred_from; /* … and when last; 0: it was not free then */
 } dpx_lease;
 
+/* A ballot of this incarnation in the area, under whatever name, may be on a disk whatever a majority shows: the
+ * write that carried it returned an error.  What is learnt there is no lower. */
+void dpx_lease_ballot(const dpx_world *world, dpx_lease *lease, uint64_t ballot);
+
 /* Forgets where the lease is and all that goes with the place; nothing may be held. */
 void dpx_lease_unlocate(dpx_lease *lease);
 

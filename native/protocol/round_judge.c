@@ -63,9 +63,9 @@ static void carry_on(const dpx_world *world, dpx_lease *lease, const dpx_view *v
     lease->known = true;
     if (world->sequences)
         lease->sequence = drawn != DPX_NEVER ? drawn : 0;
+    dpx_lease_ballot(world, lease, view->own_seen ? view->own.ballot : lease->ballot);
     if (!view->own_seen)
         return;
-    lease->ballot = view->own.ballot;
     lease->last_exclusive = view->own.last_exclusive;
     lease->certainly_taken = view->own.certainly_taken;
     lease->directory_token = view->own.directory_token;

@@ -36,6 +36,9 @@ void dpx_sweep_begin(dpx_round *round, enum sweep_kind kind, uint64_t limit, uin
             item->content.sequence = item->drawn = ++lease->sequence;
             if (last)
                 *last = lease->sequence;
+            uint64_t *used = round->world->ballots ? &round->world->ballots[lease->header.area] : NULL;
+            if (used && *used < item->content.ballot)
+                *used = item->content.ballot;
             item->written = 0;
         }
     }

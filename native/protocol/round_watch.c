@@ -158,6 +158,7 @@ static uint8_t drop_damaged(dpx_round *round, const uint8_t *const images[DPX_MA
 static bool restore_own(dpx_round *round, const dpx_view *view, bool trusted)
 {
     dpx_lease *lease = round->wishes[0].lease;
+    dpx_lease_ballot(round->world, lease, lease->ballot);
     uint64_t top = lease->ballot > view->top ? lease->ballot : view->top;
     uint64_t above = dpx_ballot_above(round->world, top, DPX_BALLOT_SLOTS);
     if (!trusted && above == 0)
@@ -166,7 +167,7 @@ static bool restore_own(dpx_round *round, const dpx_view *view, bool trusted)
     lease->header.area = round->items[0].probe;
     lease->undecided = view->change_pending;
     if (!lease->known && view->own_seen) {
-        lease->ballot = view->own.ballot;
+        dpx_lease_ballot(round->world, lease, view->own.ballot);
         lease->last_exclusive = view->own.last_exclusive;
         lease->certainly_taken = view->own.certainly_taken;
         lease->directory_token = view->own.directory_token;

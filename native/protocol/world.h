@@ -31,6 +31,7 @@ typedef struct dpx_world {
     uint64_t *sequences;   /* max_leases, zeroed by the driver: per area, the sequence of this incarnation's
                               last own block there, under whatever name; NULL: the driver itself sees to it
                               that no name goes by what it knew before another one wrote in its area */
+    uint64_t *ballots;     /* the same of its highest ballot there, issued or about to be; NULL: as with sequences */
     uint64_t *written;     /* max_leases * DPX_MAX_DISKS, zeroed by the driver: the same of the last write that
                               completed, per area and disk, so that a copy older than that is known for one
                               by whatever name it is read; NULL: each lease knows only its own */

@@ -24,7 +24,7 @@ typedef struct memory_disks {
 typedef struct memory_host {
     memory_disks *disks;
     dpx_world world;
-    void *memory[6];
+    void *memory[7];
     dpx_heart *heart;
     dpx_lease directory;
 } memory_host;
@@ -176,6 +176,7 @@ static inline void host_prepare(memory_host *host, memory_disks *disks, uint8_t 
     host->world.peers = dpx_peers_place(host_memory(host, 0, dpx_peers_memory(geometry)), geometry, &me.host, &me.boot);
     host->world.in_flight = host_memory(host, 3, geometry->max_leases);
     host->world.sequences = host_memory(host, 4, geometry->max_leases * sizeof(uint64_t));
+    host->world.ballots = host_memory(host, 6, geometry->max_leases * sizeof(uint64_t));
     host->world.written = host_memory(host, 5, geometry->max_leases * DPX_MAX_DISKS * sizeof(uint64_t));
 }
 

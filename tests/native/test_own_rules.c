@@ -392,6 +392,52 @@ static void test_the_owner_of_a_damaged_block_is_asked(void)
     close_scene(&s);
 }
 
+/* ‡L11: the rewriting of a damaged block jumped far up, its writes returned errors, and the damage was gone when it
+ * was read again.  The ballot was issued and may land yet: neither the rewriting nor another name of this host that
+ * reads the area goes below it (simulated history 700851751). */
+static void test_an_issued_ballot_is_not_undercut(void)
+{
+    for (unsigned named = 0; named < 2; named++) {
+        scene s;
+        dpx_lease lease, again, place = {.located = true};
+        dpx_wish wish = {.lease = &place};
+        uint64_t issued = 0;
+        void *memory;
+        open_scene(&s, 3);
+        create_lease(&s, &lease);
+        uint32_t area = place.header.area = lease.header.area;
+        uint64_t block = dpx_own_block(&s.disks.geometry, area, s.a.world.self.slot);
+        for (uint32_t d = 0; d < 2; d++)
+            disk_block(&s.disks, d, block)[100] ^= 1;
+        dpx_round *round = place_round(&s.a, &memory);
+        dpx_round_begin(round, DPX_ROUND_REWRITE, &wish, 1, s.disks.now, s.disks.now);
+        for (dpx_request *r; (r = dpx_round_step(round, s.disks.now)); dpx_round_complete(round, r, s.disks.now)) {
+            s.disks.fail_writes[r->disk] = 5;
+            disks_carry_out(&s.disks, r, s.a.world.lifetime_end);
+            dpx_own own;
+            if (r->write_count > 0) {
+                dpx_own_decode(r->writes[0].data, &own);
+                issued = own.ballot;
+            }
+        }
+        CHECK(issued > UINT64_C(1) << 32 && dpx_round_verdict(round) == DPX_RUNNING);
+        for (uint32_t d = 0; d < 3; d++)
+            s.disks.fail_writes[d] = 0;
+        for (uint32_t d = 0; d < 2; d++)
+            disk_block(&s.disks, d, block)[100] ^= 1;
+        if (named) {
+            name_lease(&again, "vm1");
+            CHECK(take(&s.a, &again, DPX_MODE_EXCLUSIVE, &wish) == DPX_DONE);
+        } else {
+            s.a.world.sequences[area]++; /* drawn by a name that was kept out */
+            CHECK(round_run(&s.a, round, 60 * DPX_SECOND) == DPX_DONE);
+        }
+        CHECK(own_of(&s.disks, area, s.a.world.self.slot).ballot >= issued);
+        free(memory);
+        close_scene(&s);
+    }
+}
+
 int main(void)
 {
     RUN(test_a_damaged_block_is_mended_beside_a_holder);
@@ -407,5 +453,6 @@ int main(void)
     RUN(test_a_sharer_is_above_the_dead);
     RUN(test_a_taking_is_not_dearer_for_that);
     RUN(test_every_author_of_an_open_change_must_be_drained);
+    RUN(test_an_issued_ballot_is_not_undercut);
     return check_finish("test_own_rules");
 }

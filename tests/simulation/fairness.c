@@ -48,7 +48,7 @@ struct player {
     uint32_t grants;
     bool won;
     uint8_t *in_flight;
-    uint64_t *sequences, *written;
+    uint64_t *sequences, *ballots, *written;
 };
 
 struct samples {
@@ -211,6 +211,7 @@ static void prepare(struct player *player, uint32_t slot)
     dpx_uuid machine = {.bytes = {(uint8_t)slot, 1}};
     player->in_flight = calloc(geometry->max_leases, 1);
     player->sequences = calloc(geometry->max_leases, sizeof(uint64_t));
+    player->ballots = calloc(geometry->max_leases, sizeof(uint64_t));
     player->written = calloc(geometry->max_leases * DPX_MAX_DISKS, sizeof(uint64_t));
     player->world = (dpx_world){.geometry = geometry,
                                 .self = {.slot = slot, .generation = 1, .nonce = machine},
@@ -218,6 +219,7 @@ static void prepare(struct player *player, uint32_t slot)
                                 .random = rng_next(&arena.chance) | 1,
                                 .in_flight = player->in_flight,
                                 .sequences = player->sequences,
+                                .ballots = player->ballots,
                                 .written = player->written};
     player->world.peers = dpx_peers_place(memory(dpx_peers_memory(geometry)), geometry, &machine, &machine);
     player->round = dpx_round_place(memory(dpx_round_memory(geometry, 1)), &player->world, 1);

@@ -111,6 +111,7 @@ void process_start(world *w, host *h)
     memset(h->gone_seen, 0, sizeof h->gone_seen);
     memset(h->in_flight, 0, sizeof h->in_flight);
     memset(h->sequences, 0, sizeof h->sequences);
+    memset(h->ballots, 0, sizeof h->ballots);
     memset(h->written, 0, sizeof h->written);
     memset(h->busy, 0, sizeof h->busy);
     memset(h->held, 0, sizeof h->held);
@@ -120,7 +121,7 @@ void process_start(world *w, host *h)
     memset(&h->directory, 0, sizeof h->directory);
     h->world = (dpx_world){.geometry = w->geometry, .wall = w->now, .random = rng_next(&w->chance),
                            .in_flight = h->in_flight, .sequences = h->sequences,
-                           .written = h->written[0]};
+                           .ballots = h->ballots, .written = h->written[0]};
     h->world.peers = dpx_peers_place(h->peers_memory, w->geometry, &w->boxes[h->box].host,
                                      &w->boxes[h->box].boot);
     introduce(w, h);

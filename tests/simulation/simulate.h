@@ -331,7 +331,7 @@ typedef struct host {
     void *memory[UNIT_COUNT];
     void *peers_memory;
     uint8_t in_flight[MAX_AREAS], reclaim_in_flight[MAX_AREAS]; /* world.in_flight */
-    uint64_t sequences[MAX_AREAS], written[MAX_AREAS][DPX_MAX_DISKS]; /* likewise */
+    uint64_t sequences[MAX_AREAS], ballots[MAX_AREAS], written[MAX_AREAS][DPX_MAX_DISKS]; /* likewise */
     bool reclaiming;      /* UNIT_RECLAIM is in use; likewise: */
     bool reclaim_judged;
     bool changing;
