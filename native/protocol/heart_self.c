@@ -95,7 +95,8 @@ static void look_at_own_notices(dpx_heart *heart, uint32_t disk)
 }
 
 /* A claim of a later generation in our place is somebody's late write; or the slot is really being claimed, for we left
- * it, and went back to a memory of before.  A while shows which: who gets the slot is found in it. */
+ * it, and went back to a memory of before.  A while shows which: who gets the slot is found in it, by a look that was
+ * issued after it: an older one, whose answer we slept over, says nothing of who came since. */
 static bool claim_may_hold(dpx_heart *heart, uint32_t disk, const dpx_slot_record *shown, uint64_t now)
 {
     const dpx_geometry *geometry = heart->world->geometry;
@@ -106,7 +107,7 @@ static bool claim_may_hold(dpx_heart *heart, uint32_t disk, const dpx_slot_recor
     if (claim != channel->claim)
         channel->claim_since = now;
     channel->claim = claim;
-    return later && now < channel->claim_since + (patience < longest ? patience : longest);
+    return later && channel->request.read_issued_at < channel->claim_since + (patience < longest ? patience : longest);
 }
 
 /* Whoever says that we are dead holds us so. */

@@ -324,7 +324,38 @@ static void test_no_claim_keeps_notices_from_being_mended(void)
     close_scene(&s);
 }
 
-/* ‡S22: … unless this memory never wrote what lies there: then it is an old one, whatever hides the own record. */
+/* ‡S22: A waits for a claim of its slot.  A look that was issued in that time, and whose answer A slept over, says
+ * nothing of who got the slot since (stretched history 655010118). */
+static void test_who_slept_over_a_claim_looks_again(void)
+{
+    scene s;
+    open_scene(&s, 1);
+    dpx_slot_record claim = record_of(DPX_SLOT_CLAIMING, s.a.world.self.generation + 1, 1, 9), shown;
+    claim.who.slot = s.a.world.self.slot;
+    put_record(&s.disks, 0, &claim);
+    s.disks.now += 6 * DPX_SECOND;
+    host_beat(&s.a);
+    dpx_heart_hurry(s.a.heart);
+    s.disks.now += 500 * DPX_MS;
+    dpx_request *look = dpx_heart_step(s.a.heart, s.disks.now);
+    CHECK(look && look->write_count == 0);
+    disks_carry_out(&s.disks, look, s.a.world.lifetime_end);
+    claim.state = DPX_SLOT_ACTIVE;
+    put_record(&s.disks, 0, &claim);
+    s.disks.now += 3 * s.disks.geometry.claim_time;
+    dpx_heart_complete(s.a.heart, look, s.disks.now);
+    for (int beat = 0; beat < 2; beat++) {
+        host_beat(&s.a);
+        dpx_heart_hurry(s.a.heart);
+    }
+    CHECK_EQ(dpx_heart_end(s.a.heart), DPX_END_REPLACED);
+    dpx_slot_decode(disk_block(&s.disks, 0, dpx_slot_block(&s.disks.geometry, claim.who.slot)), &shown);
+    CHECK(dpx_incarnation_equal(&shown.who, &claim.who));
+    close_scene(&s);
+}
+
+/* ‡S22: own notices are mended (above), unless this memory never wrote what lies there: then it is an old one,
+ * whatever hides the own record. */
 static void test_notices_of_a_later_memory_are_the_end(void)
 {
     scene s;
@@ -358,6 +389,7 @@ int main(void)
     RUN(test_late_notes_everywhere_cost_one_look);
     RUN(test_late_claims_keep_no_block_from_being_believed);
     RUN(test_no_claim_keeps_notices_from_being_mended);
+    RUN(test_who_slept_over_a_claim_looks_again);
     RUN(test_notices_of_a_later_memory_are_the_end);
     return check_finish("test_note_rules");
 }
