@@ -298,16 +298,11 @@ class Lockspace:
 
         return dump_block(self, block=block, slot=slot, area=area, disk=disk)
 
-    def hanging(self, seconds: float | None = None) -> tuple[str, ...]:
-        """Paths of the disks that have not answered an I/O for so long; None: for its limit, S / 4.
-
-        A process with such an I/O cannot end before the kernel gives it back.
-        """
-        limit = self.geometry.outage_tolerance / 4e9 if seconds is None else seconds
-        return tuple(path for path, silent in self.unanswered().items() if silent > limit)
-
     def unanswered(self) -> dict[str, float]:
-        """Paths of the disks that have an I/O under way, and for how many seconds the oldest of each has been."""
+        """Paths of the disks that have an I/O under way, and for how many seconds the oldest of each has been.
+
+        A process with an I/O that does not return cannot end before the kernel gives it back.
+        """
         now = _core.now()
         return {disk.path: max(now - disk.oldest, 0) / 1e9 for disk in self._use().disks() if disk.oldest}
 

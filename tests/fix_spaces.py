@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -117,3 +119,23 @@ def break_block(space: Lockspace, block: int, disk: int = 0) -> None:
     data = read_block(space, block, disk)
     data[300] ^= 4
     write_block(space, block, data, disk)
+
+
+@contextmanager
+def beating(space: Lockspace, slot: int, on: int) -> Iterator[None]:
+    """On this one disk the owner of a slot goes on writing heartbeats."""
+    stop = threading.Event()
+
+    def beat() -> None:
+        for counter in range(1000, 2000):
+            edit_block(space, space.geometry.slot_block(slot), on=on, counter=counter)
+            if stop.wait(0.1):
+                return
+
+    thread = threading.Thread(target=beat)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()

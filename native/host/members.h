@@ -83,6 +83,10 @@ void dpx_look_at(dpx_member *member, uint32_t block_size, uint64_t open_by, uint
 /* What a sound superblock must agree with to belong to this lockspace: DPX_OK or why not. */
 dpx_status dpx_look_matches(const dpx_look *look, const dpx_geometry *geometry, dpx_failure *failure);
 
+/* space.c: what the lockspace asks of a disk that it is to use: the size of blocks, and how long one I/O waits behind
+ * others. */
+void dpx_member_shape(const dpx_space *space, dpx_member *member);
+
 /* mender.c */
 int dpx_mender_start(dpx_space *space);
 void dpx_mender_stop(dpx_space *space);

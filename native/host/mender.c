@@ -128,8 +128,7 @@ static void put_up(dpx_space *space, dpx_member *member, const dpx_look *look)
     }
     member->used = look->facts;
     member->wanders |= elsewhere && !same_place(&member->led, &member->used);
-    dpx_disk_block_size(member->disk, space->geometry.block_size);
-    dpx_disk_queueing(member->disk, dpx_io_limit(&space->geometry) / DPX_QUEUEING_PART);
+    dpx_member_shape(space, member);
     atomic_store(&space->by_index[member->index], member);
     atomic_store(&member->doubted, false);
     if (!atomic_exchange(&member->online, true))

@@ -105,6 +105,12 @@ static void settle_generations(dpx_space *space, const struct glance *glances)
     }
 }
 
+void dpx_member_shape(const dpx_space *space, dpx_member *member)
+{
+    dpx_disk_block_size(member->disk, space->geometry.block_size);
+    dpx_disk_queueing(member->disk, dpx_io_limit(&space->geometry) / DPX_QUEUEING_PART);
+}
+
 static uint32_t admit(dpx_space *space, const struct glance *glances, dpx_failure *failure)
 {
     uint32_t good = 0;
@@ -126,8 +132,7 @@ static uint32_t admit(dpx_space *space, const struct glance *glances, dpx_failur
             *failure = why;
             continue;
         }
-        dpx_disk_block_size(member->disk, space->geometry.block_size);
-        dpx_disk_queueing(member->disk, dpx_io_limit(&space->geometry) / DPX_QUEUEING_PART);
+        dpx_member_shape(space, member);
         atomic_store(&member->online, true);
         good++;
     }

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import logging
 import os
-import threading
 import time
 import uuid
 from collections.abc import Callable
@@ -14,7 +13,7 @@ from typing import Any
 
 import pytest
 from fix_members import MemberProcess
-from fix_spaces import CALM, QUICK, Maker, break_block, edit_block, read_block, write_block
+from fix_spaces import CALM, QUICK, Maker, beating, break_block, edit_block, read_block, write_block
 
 from diskpaxos import Lockspace, _core, claim, errors, mounts, occupancy, rawdisk
 from diskpaxos.views import Liveness
@@ -157,24 +156,11 @@ def test_no_force_overrides_a_host_that_has_one_disk_left(make_space: Maker, dis
     """It has lost the others, and knows it soon; until then it writes its heartbeat where it can."""
     space = make_space(3, **QUICK)
     space.join("alive").close()
-    stop = threading.Event()
-
-    def beat() -> None:
-        slot = next(view.slot for view in space.hosts() if view.name == "alive")
-        for counter in range(1000, 2000):
-            edit_block(space, space.geometry.slot_block(slot), on=disk, counter=counter)
-            if stop.wait(0.1):
-                return
-
-    thread = threading.Thread(target=beat)
-    thread.start()
-    try:
+    slot = next(view.slot for view in space.hosts() if view.name == "alive")
+    with beating(space, slot, on=disk):
         with pytest.raises(errors.InUseError, match="alive") as caught:
             Lockspace.create(space.paths, **QUICK, force=True)
         assert caught.value.moving
-    finally:
-        stop.set()
-        thread.join()
 
 
 def test_force_waits_until_a_silent_host_is_certainly_dead(make_space: Maker, member: Members) -> None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from fix_members import MemberProcess
-from fix_spaces import CALM, QUICK, Maker, break_block, edit_block, read_block, write_block
+from fix_spaces import CALM, QUICK, Maker, beating, break_block, edit_block, read_block, write_block
 
 from diskpaxos import Lockspace, errors
 from diskpaxos.check import Finding
@@ -467,23 +466,10 @@ def test_no_superblock_is_rebuilt_while_one_disk_has_heartbeats(make_space: Make
     space.join("alive").close()
     slot = next(view.slot for view in space.hosts() if view.name == "alive")
     write_block(space, 0, bytes(512))
-    stop = threading.Event()
-
-    def beat() -> None:
-        for counter in range(1000, 2000):
-            edit_block(space, space.geometry.slot_block(slot), on=disk, counter=counter)
-            if stop.wait(0.1):
-                return
-
-    thread = threading.Thread(target=beat)
-    thread.start()
-    try:
+    with beating(space, slot, on=disk):
         with pytest.raises(errors.InUseError, match="alive"):
             rebuild_superblocks(space.paths)
         assert read_block(space, 0) == bytes(512)
-    finally:
-        stop.set()
-        thread.join()
 
 
 def test_too_little_left_to_rebuild_from(make_space: Maker, tmp_path: Path, direct_io: None) -> None:

@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fix_members import MemberProcess
@@ -216,17 +217,22 @@ def test_slow_storage_is_said_to_be_slow_in_time_and_keeps_few_slots(slow_disks:
     assert len(used) <= 6, "three attempts each, at most"
 
 
+def join_slowly(slow_disks: SlowDisks, space: Lockspace) -> dict[str, Any]:
+    """What became of a join while each I/O took 400 ms."""
+    speaker = Speaker(slow_disks, space.paths)
+    try:
+        slow_disks.slow(Path(space.paths[0]), 400)
+        return speaker.ask()
+    finally:
+        slow_disks.slow(Path(space.paths[0]), 0)
+        speaker.end()
+
+
 @pytest.mark.timing
 def test_who_cannot_join_is_told_which_claim_time_would_do(slow_disks: SlowDisks, make_space: Maker) -> None:
     """400 ms for each I/O, and the default T_claim; then what was advised."""
     space = make_space(outage_tolerance=40.0, claim_time=1.0)
-    speaker = Speaker(slow_disks, space.paths)
-    try:
-        slow_disks.slow(Path(space.paths[0]), 400)
-        answer = speaker.ask()
-    finally:
-        slow_disks.slow(Path(space.paths[0]), 0)
-        speaker.end()
+    answer = join_slowly(slow_disks, space)
     assert answer["error"] == "TimingError", answer
     assert answer["took"] < 10, "the call"
     assert answer["claim_time"] == 1.0
@@ -235,13 +241,7 @@ def test_who_cannot_join_is_told_which_claim_time_would_do(slow_disks: SlowDisks
     assert "reading the slots 4" in answer["text"]
 
     space = make_space(outage_tolerance=40.0, claim_time=answer["needed"])
-    speaker = Speaker(slow_disks, space.paths)
-    try:
-        slow_disks.slow(Path(space.paths[0]), 400)
-        answer = speaker.ask()
-    finally:
-        slow_disks.slow(Path(space.paths[0]), 0)
-        speaker.end()
+    answer = join_slowly(slow_disks, space)
     assert "slot" in answer, answer
     assert answer["took"] < 10
 
